@@ -1,0 +1,48 @@
+"""Runs the migrations of schema `argosy`, a transaction each, never waiting long for a lock."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, text
+
+from alembic import context
+from argosy.settings import fleet_settings
+from models import SCHEMA, Base
+from models.database import make_engine
+
+LOCK_TIMEOUT = "5s"
+"""A migration that waits for a lock makes every later query wait behind it: give up early."""
+STATEMENT_TIMEOUT = "120s"
+
+
+def ours_only(name: str | None, kind: str, _parents: object) -> bool:
+    """Supabase owns the other schemas."""
+    return name == SCHEMA if kind == "schema" else True
+
+
+def migrate(connection: Connection) -> None:
+    connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
+    connection.execute(text(f"SET statement_timeout = '{STATEMENT_TIMEOUT}'"))
+    connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
+    connection.commit()
+    context.configure(
+        connection=connection,
+        target_metadata=Base.metadata,
+        version_table_schema=SCHEMA,
+        include_schemas=True,
+        include_name=ours_only,
+        compare_server_default=True,
+        transaction_per_migration=True,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+given = context.config.attributes.get("connection")
+if isinstance(given, Connection):
+    migrate(given)
+elif given is not None:
+    with given.connect() as opened:
+        migrate(opened)
+else:
+    with make_engine(fleet_settings().database_url).connect() as opened:
+        migrate(opened)

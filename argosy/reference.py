@@ -1,0 +1,72 @@
+"""The file reference: what travels over the broker instead of the file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from kombu.utils.json import register_type
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from argosy.errors import InvalidReference
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Md5 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+
+
+class FileReference(BaseModel):
+    """Names one stored file and what its bytes must be. Grants no access by itself.
+
+    Sizes are bytes, times are UTC. `sha256` and `md5` are of the whole file.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    schema_: Literal["argosy.file/v1"] = Field("argosy.file/v1", alias="schema")
+    id: UUID
+    bucket: Text
+    path: Text
+    name: Text
+    size: int = Field(ge=0)
+    content_type: Text
+    encoding: str | None = None
+    sha256: Sha256
+    md5: Md5 | None = None
+    owner: UUID
+    created_at: datetime
+    expires_at: datetime | None = None
+    grants: tuple[str, ...] = ()
+    chunk_size: int = Field(ge=0)
+    chunk_count: int = Field(ge=1)
+    derivatives: tuple[dict[str, Any], ...] = ()
+    metadata: dict[str, str] = Field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, document: FileReference | Mapping[str, Any]) -> FileReference:
+        """Read a reference that came in a message.
+
+        Raises InvalidReference, naming the first field that is wrong.
+        """
+        if isinstance(document, cls):
+            return document
+        try:
+            return cls.model_validate(document)
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"]) or "document"
+            raise InvalidReference(
+                f"This is no argosy.file/v1 reference: {where}: {first['msg']}. "
+                "Pass the reference that the upload returned, unchanged."
+            ) from None
+
+    def document(self) -> dict[str, Any]:
+        """The reference as plain JSON types, fields named as in the published schema."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+# A plain document, not kombu's typed envelope: a consumer without this library
+# would reject a message whose __type__ it does not know.
+register_type(FileReference, None, FileReference.document)

@@ -1,0 +1,221 @@
+"""Every setting, typed, in one place. `docs/settings.md` is this file as a table.
+
+An agent needs `AgentSettings`; the fleet needs `FleetSettings`, which adds the
+secrets that no agent ever sees. Values come from the environment.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+MIB = 1024 * 1024
+S3_MAX_PART_BYTES = 5 * 1024 * MIB
+"""S3: a part is at most 5 GiB."""
+S3_MIN_PART_BYTES = 5 * MIB
+"""S3: every part but the last is at least 5 MiB."""
+
+
+class SettingsError(Exception):
+    """Settings are missing or malformed; the message names each one."""
+
+
+def _url_with(*schemes: str) -> AfterValidator:
+    def check(value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in schemes or not (parts.hostname or parts.path):
+            raise ValueError(f"expected a URL that starts with {' or '.join(schemes)}://")
+        return value.rstrip("/") if parts.scheme.startswith("http") else value
+
+    return AfterValidator(check)
+
+
+def _split_paths(value: Any) -> Any:
+    if isinstance(value, str):
+        return tuple(Path(part) for part in value.split(os.pathsep) if part)
+    return value
+
+
+def _absolute(paths: tuple[Path, ...]) -> tuple[Path, ...]:
+    for path in paths:
+        if not path.is_absolute():
+            raise ValueError(f"{path} is not an absolute path")
+    return tuple(Path(os.path.realpath(path)) for path in paths)
+
+
+HttpUrl = Annotated[str, _url_with("http", "https")]
+SpoolPaths = Annotated[
+    tuple[Path, ...], NoDecode, BeforeValidator(_split_paths), AfterValidator(_absolute)
+]
+
+
+class AgentSettings(BaseSettings):
+    """What an agent's process knows."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="ARGOSY_", extra="ignore", populate_by_name=True, frozen=True
+    )
+
+    supabase_url: HttpUrl = Field(
+        validation_alias="SUPABASE_URL", description="The Supabase project, as its clients see it."
+    )
+    supabase_anon_key: SecretStr = Field(
+        validation_alias="SUPABASE_ANON_KEY", description="The project's public (anon) key."
+    )
+    broker_url: str = Field(
+        validation_alias="BROKER_URL", description="RabbitMQ, as a Celery broker URL."
+    )
+    result_url: str = Field(
+        validation_alias="RESULT_URL", description="Valkey or Redis, as a Celery result backend."
+    )
+    agent: str | None = Field(None, description="The agent's name, to sign in with.")
+    agent_key: SecretStr | None = Field(None, description="The agent's key, printed once.")
+
+
+class FleetSettings(AgentSettings):
+    """What a worker, beat and the operator's commands know."""
+
+    supabase_service_role_key: SecretStr = Field(
+        validation_alias="SUPABASE_SERVICE_ROLE_KEY",
+        description="The project's service key: buckets, retention and audit only.",
+    )
+    supabase_jwt_secret: SecretStr | None = Field(
+        None,
+        validation_alias="SUPABASE_JWT_SECRET",
+        description="The project's HS256 secret. Either this or the signing key is needed.",
+    )
+    supabase_jwt_signing_key: SecretStr | None = Field(
+        None,
+        validation_alias="SUPABASE_JWT_SIGNING_KEY",
+        description="The project's private signing key as a JWK (ES256), instead of the secret.",
+    )
+    supabase_project_ref: str = Field(
+        validation_alias="SUPABASE_PROJECT_REF",
+        description="The project's reference (`local` or `stub` when self-hosted).",
+    )
+    supabase_region: str = Field(
+        "us-east-1", description="Region in the S3 signature: the server's own or us-east-1."
+    )
+    database_url: Annotated[str, _url_with("postgresql", "postgres")] = Field(
+        validation_alias="DATABASE_URL",
+        description="Supabase's Postgres, where schema `argosy` lives.",
+    )
+    spool: SpoolPaths = Field(
+        min_length=1,
+        description=f"Folders that sources and destinations are in, separated by `{os.pathsep}`.",
+    )
+    bucket: str = Field("agent-transfers", description="Bucket of uploads that name none.")
+    bucket_size_limit: int = Field(
+        50 * 1024**3, gt=0, description="Bytes that a file in the fleet's buckets may have."
+    )
+    retention_days: float = Field(
+        7, gt=0, description="Days that a file stays in the transfers bucket."
+    )
+    chunk_threshold: int = Field(
+        100_000_000, ge=0, description="Bytes above which a file is moved in parts."
+    )
+    part_size: int = Field(
+        16 * MIB,
+        ge=S3_MIN_PART_BYTES,
+        le=S3_MAX_PART_BYTES,
+        description="Bytes in a part; grown where a file would need over 10,000 parts.",
+    )
+    window: int = Field(
+        8, ge=1, le=10_000, description="Chunk messages of one transfer in the queue at once."
+    )
+    lease_seconds: float = Field(
+        30, gt=0, description="How long a worker's claim lasts without a sign of life."
+    )
+    resume_seconds: float = Field(
+        15, gt=0, description="How often beat looks for work that nobody holds."
+    )
+    republish_seconds: float = Field(
+        60, gt=0, description="How long a message may wait before it is sent again; doubles."
+    )
+    max_attempts: int = Field(
+        10, ge=1, description="Times that a chunk or a stage is tried before the transfer fails."
+    )
+    give_up_hours: float = Field(
+        24, gt=0, description="Hours that a transfer may last while Storage is unavailable."
+    )
+    request_wait_seconds: float = Field(
+        3600, ge=0, description="How long after its expiry a request's token is still taken."
+    )
+    agent_token_seconds: int = Field(
+        600, ge=60, description="Life of the token that a worker mints for a transfer's agent."
+    )
+    progress_seconds: float = Field(
+        0.5, ge=0.1, description="Least time between two PROGRESS states of a transfer."
+    )
+    storage_attempts: int = Field(
+        6, ge=1, description="Tries of one storage request inside a task."
+    )
+    storage_deadline_seconds: float = Field(
+        60, gt=0, description="Time that one storage request may take, retries included."
+    )
+    database_wait_seconds: float = Field(
+        120, ge=0, description="How long a task waits for a lost database before it hands back."
+    )
+    concurrency: int = Field(4, ge=1, description="Worker processes of one `argosy worker`.")
+    child_memory_mb: int = Field(
+        190, ge=64, description="Resident MB after which a worker's child is replaced."
+    )
+    flower_port: int = Field(5555, ge=0, le=65535, description="Port of `argosy flower`.")
+    state_dir: Path = Field(
+        Path(".argosy"), description="Folder of beat's schedule and Flower's state."
+    )
+
+    def model_post_init(self, _context: Any) -> None:
+        """Refuse a fleet that could neither verify nor mint a token."""
+        if not (self.supabase_jwt_secret or self.supabase_jwt_signing_key):
+            raise ValueError("SUPABASE_JWT_SECRET or SUPABASE_JWT_SIGNING_KEY is needed")
+
+
+SettingsT = TypeVar("SettingsT", bound=AgentSettings)
+
+
+def environment_name(field: str) -> str:
+    """The environment variable of a setting: `BROKER_URL`, `ARGOSY_PART_SIZE`."""
+    alias = FleetSettings.model_fields[field].validation_alias
+    return alias if isinstance(alias, str) else f"ARGOSY_{field.upper()}"
+
+
+def load(kind: type[SettingsT]) -> SettingsT:
+    """Read the environment.
+
+    Raises SettingsError with a line for each missing or malformed setting.
+    """
+    try:
+        return kind()
+    except ValidationError as error:
+        lines = [_explain(dict(problem)) for problem in error.errors(include_input=False)]
+        raise SettingsError("Settings that need attention:\n" + "\n".join(lines)) from None
+
+
+def _explain(problem: dict[str, Any]) -> str:
+    if not problem["loc"]:
+        return f"  {problem['msg']}"
+    name = str(problem["loc"][0])
+    if name in FleetSettings.model_fields:
+        name = environment_name(name)
+    if problem["type"] == "missing":
+        return f"  {name} is not set"
+    return f"  {name}: {problem['msg']}"
+
+
+@cache
+def fleet_settings() -> FleetSettings:
+    """The fleet's settings, read once in a process."""
+    return load(FleetSettings)
+
+
+@cache
+def agent_settings() -> AgentSettings:
+    """An agent's settings, read once in a process."""
+    return load(AgentSettings)

@@ -1,0 +1,113 @@
+"""SHA-256 and MD5 of a stream, and what an ETag says about them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from argosy.storage.body import read_range
+
+_MD5 = re.compile(r"[0-9a-f]{32}")
+_COMPOSITE = re.compile(r"([0-9a-f]{32})-([1-9][0-9]*)")
+
+
+@dataclass(frozen=True)
+class Checksums:
+    """What a whole file comes to; both digests in lower-case hexadecimal."""
+
+    sha256: str
+    md5: str
+    size: int
+
+
+class Digest:
+    """SHA-256 and MD5 of a stream, in one pass."""
+
+    def __init__(self) -> None:
+        self._sha256 = hashlib.sha256()
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self.size = 0
+
+    def update(self, block: bytes | memoryview) -> None:
+        """The next bytes of the stream."""
+        self._sha256.update(block)
+        self._md5.update(block)
+        self.size += len(block)
+
+    def update_beside(self, block: bytes, helper: ThreadPoolExecutor) -> Future[None]:
+        """The same, with the MD5 in `helper`; its future must be awaited before the next block."""
+        beside = helper.submit(self._md5.update, block)
+        self._sha256.update(block)
+        self.size += len(block)
+        return beside
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 so far, in hexadecimal."""
+        return self._sha256.hexdigest()
+
+    @property
+    def md5(self) -> str:
+        """MD5 so far, in hexadecimal."""
+        return self._md5.hexdigest()
+
+    def checksums(self) -> Checksums:
+        """All of it so far."""
+        return Checksums(self.sha256, self.md5, self.size)
+
+
+def digest_file(fd: int, size: int, on_bytes: Callable[[int], None] | None = None) -> Checksums:
+    """Read `size` bytes of a file once, with SHA-256 and MD5 on two cores.
+
+    At most two blocks are in memory. `on_bytes` hears the size of each block.
+    Raises SourceChanged if the file ends early, SourceUnreadable if the disk fails.
+    """
+    digest = Digest()
+    with ThreadPoolExecutor(1, thread_name_prefix="md5") as helper:
+        beside: Future[None] | None = None
+        for block in read_range(fd, 0, size):  # the next block is read while MD5 is busy
+            if beside:
+                beside.result()
+            beside = digest.update_beside(block, helper)
+            if on_bytes:
+                on_bytes(len(block))
+    return digest.checksums()
+
+
+def plain_etag(etag: str) -> str:
+    """An ETag without its quotes and without the mark of a weak one (RFC 9110, 8.8.3)."""
+    return etag.strip().removeprefix("W/").strip('"')
+
+
+def composite_etag(md5s: Sequence[str]) -> str:
+    """The ETag that S3 gives an object made of parts: `md5(md5s)-N`."""
+    joined = b"".join(bytes.fromhex(md5) for md5 in md5s)
+    return f"{hashlib.md5(joined, usedforsecurity=False).hexdigest()}-{len(md5s)}"
+
+
+def etag_agrees(
+    etag: str,
+    *,
+    md5: str | None = None,
+    part_md5s: Sequence[str] | None = None,
+    parts: int | None = None,
+) -> bool | None:
+    """Whether an ETag is that of these bytes: True, False, or None where it does not say.
+
+    Storage gives three forms: the MD5 of the whole (one PUT; the file backend also
+    for parts), `md5(md5s)-N` (parts on the s3 backend), and `<mtime>-<size>` (the
+    file backend set to `mtime`), which says nothing about the bytes. Knowing only the
+    number of parts can refute a composite, never confirm it.
+    """
+    plain = plain_etag(etag).lower()
+    if _MD5.fullmatch(plain):
+        return None if md5 is None else plain == md5.lower()
+    if composite := _COMPOSITE.fullmatch(plain):
+        if part_md5s is not None:
+            return plain == composite_etag(part_md5s)
+        if parts is not None and int(composite[2]) != parts:
+            return False
+    return None

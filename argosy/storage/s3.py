@@ -1,0 +1,299 @@
+"""The data plane: every byte, up and down, over Supabase Storage's S3 protocol.
+
+One object store speaks for one user, so that row-level security decides on every
+request. It holds no connection of its own, may be shared by threads, survives a fork,
+and its memory does not depend on the size of what it moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import httpx
+
+from argosy.errors import (
+    ChecksumMismatch,
+    InvalidRequest,
+    ObjectNotFound,
+    StorageUnavailable,
+    TransitCorruption,
+    UploadNotFound,
+)
+from argosy.storage import documents, metadata, traits
+from argosy.storage.body import Body, BytesBody
+from argosy.storage.checksum import etag_agrees, plain_etag
+from argosy.storage.documents import PendingUpload, StoredPart
+from argosy.storage.reading import Reading
+from argosy.storage.retry import RetryPolicy
+from argosy.storage.signing import Endpoint
+from argosy.storage.wire import Answer, Call, Sending, Wire
+
+__all__ = ["Endpoint", "ObjectHead", "ObjectStore", "PendingUpload", "RetryPolicy", "StoredPart"]
+
+
+@dataclass(frozen=True)
+class ObjectHead:
+    """What Storage knows about an object: `size` in bytes, `etag` without quotes."""
+
+    size: int
+    etag: str
+    content_type: str
+    metadata: dict[str, str]
+    last_modified: datetime
+
+
+class ObjectStore:
+    """Objects, as one user may see and change them.
+
+    `token` gives that user's current access token; it is asked before every request.
+    Every method repeats what is worth repeating, as `retries` says, and then raises the
+    last error: StorageUnavailable when Storage cannot be reached, AccessDenied,
+    InvalidToken, BucketNotFound, ObjectNotFound, StorageRefused and what is named below.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        token: Callable[[], str],
+        *,
+        http: httpx.Client | None = None,
+        retries: RetryPolicy | None = None,
+        stall_seconds: float = 60.0,
+    ) -> None:
+        self._wire = Wire(endpoint, token, http)
+        self._retries = retries or RetryPolicy()
+        self._stall_seconds = stall_seconds
+
+    def put(
+        self,
+        bucket: str,
+        key: str,
+        body: Body,
+        *,
+        content_type: str,
+        metadata: Mapping[str, str],
+        md5: str | None = None,
+    ) -> str:
+        """Store a whole object (PutObject) and return its ETag. An existing one is replaced.
+
+        The ETag is compared with `md5` (hexadecimal), or without it with the MD5 of the
+        bytes sent, computed on the way; an ETag that is no MD5 (see `etag_agrees`) is
+        taken as it is. Raises TransitCorruption, ObjectTooLarge, TypeNotAllowed,
+        SourceChanged.
+        """
+        call = Call("put", "PUT", bucket, key, headers=_described(content_type, metadata))
+        return self._send_checked(call, body, md5=md5)
+
+    def create_multipart(
+        self, bucket: str, key: str, *, content_type: str, metadata: Mapping[str, str]
+    ) -> str:
+        """Begin a multipart upload (CreateMultipartUpload) and return its id.
+
+        Not idempotent, repeated all the same: an attempt whose answer got lost leaves an
+        upload without parts. It costs no bytes, but blocks the deletion of the bucket;
+        `multipart_uploads` with the key as prefix finds it. Raises TypeNotAllowed.
+        """
+        headers = _described(content_type, metadata)
+        call = Call("begin", "POST", bucket, key, query={"uploads": ""}, headers=headers)
+        answer = self._ask(call)
+        return documents.text_of(call.what, documents.parse(call.what, answer.body), "UploadId")
+
+    def upload_part(self, bucket: str, key: str, upload_id: str, number: int, body: Body) -> str:
+        """Send part `number`, 1 to 10,000 (UploadPart), and return its ETag: the MD5 of its bytes.
+
+        A repeated part replaces the former. Raises TransitCorruption when the ETag is
+        not that MD5, UploadNotFound, ObjectTooLarge (repeats count towards the bucket's
+        limit), SourceChanged.
+        """
+        query = {"partNumber": str(number), "uploadId": upload_id}
+        call = Call(f"part {number} of", "PUT", bucket, key, query)
+        return self._send_checked(call, body, must_agree=True)
+
+    def complete_multipart(
+        self,
+        bucket: str,
+        key: str,
+        upload_id: str,
+        parts: Sequence[StoredPart],
+        *,
+        size: int | None = None,
+        md5: str | None = None,
+    ) -> str:
+        """Make the object out of its parts (CompleteMultipartUpload) and return its ETag.
+
+        Idempotent, though the protocol is not: when the upload is gone, an object whose
+        ETag is that of these parts (or of `md5`), or whose ETag does not say but whose
+        `size` is the given one, is taken for the result. Raises InvalidRequest unless the
+        parts are 1, 2, 3, …; ChecksumMismatch when a part is missing or differs;
+        UploadNotFound.
+        """
+        expected = _Expected([plain_etag(part.etag) for part in parts], size, md5)
+        try:
+            etag = self._complete(bucket, key, upload_id, parts)
+        except UploadNotFound:
+            return self._completed_before(bucket, key, expected)
+        if expected.agrees(etag) is False:
+            raise ChecksumMismatch(f"complete {bucket}/{key}: ETag {etag} is not that of the parts")
+        return etag
+
+    def abort_multipart(self, bucket: str, key: str, upload_id: str) -> None:
+        """Give up a multipart upload (AbortMultipartUpload); one that is gone is fine."""
+        call = Call("abort", "DELETE", bucket, key, {"uploadId": upload_id})
+        try:
+            self._ask(call)
+        except UploadNotFound:
+            return
+
+    def multipart_uploads(self, bucket: str, prefix: str) -> Iterator[PendingUpload]:
+        """Unfinished uploads of keys that begin so (ListMultipartUploads), page by page.
+
+        Row-level security applies: an agent may see none; sweep with the service role.
+        """
+        markers: dict[str, str] | None = {}
+        while markers is not None:
+            query = {"uploads": "", "prefix": prefix, **markers}
+            call = Call("list uploads of", "GET", bucket, query=query)
+            page = documents.uploads_page(call.what, self._ask(call).body)
+            yield from (upload for upload in page.uploads if upload.key.startswith(prefix))
+            markers = page.next_markers
+
+    def head(self, bucket: str, key: str) -> ObjectHead:
+        """What Storage knows about an object (HeadObject).
+
+        Answers to HEAD have no body: a bucket that is missing looks like a missing
+        object, and an expired token like AccessDenied.
+        """
+        headers = self._ask(Call("look at", "HEAD", bucket, key)).headers
+        return ObjectHead(
+            size=int(headers.get("content-length", "0")),
+            etag=plain_etag(headers.get("etag", "")),
+            content_type=headers.get("content-type", ""),
+            metadata=metadata.from_headers(headers),
+            last_modified=_date(headers.get("last-modified", "")),
+        )
+
+    def get(
+        self,
+        bucket: str,
+        key: str,
+        *,
+        start: int = 0,
+        length: int | None = None,
+        etag: str | None = None,
+    ) -> Iterator[bytes]:
+        """The bytes from `start` on, `length` of them or to the end (GetObject), in blocks.
+
+        A connection cut in the middle is continued; every MiB that arrives renews the
+        retry budget. Every answer must be of version `etag`, by default that of the first
+        one; otherwise raises ObjectChanged. Raises StorageRefused when the range does not
+        lie within the object or is not honoured. Close the iterator to stop early.
+        """
+        reading = Reading(
+            self._wire,
+            Call("get", "GET", bucket, key),
+            start=start,
+            length=length,
+            etag=etag,
+            retries=self._retries,
+            stall_seconds=self._stall_seconds,
+        )
+        return reading.blocks()
+
+    def delete(self, bucket: str, key: str) -> None:
+        """Remove an object (DeleteObject); an absent one is fine."""
+        try:
+            self._ask(Call("delete", "DELETE", bucket, key))
+        except ObjectNotFound:
+            return
+
+    def _ask(self, call: Call) -> Answer:
+        return self._retries.run(lambda: self._wire.answer(call))
+
+    def _send_checked(
+        self, call: Call, body: Body, *, md5: str | None = None, must_agree: bool = False
+    ) -> str:
+        """Send a body until its ETag is right, with a fresh pass each time."""
+
+        def attempt() -> str:
+            sending = Sending(body, hashed=md5 is None)
+            answer = self._wire.answer(call, sending)
+            etag = plain_etag(answer.headers.get("etag", ""))
+            agrees = etag_agrees(etag, md5=md5 or sending.md5)
+            if agrees is False or (must_agree and agrees is None):
+                raise TransitCorruption(
+                    f"{call.what}: the ETag in the answer is not the MD5 of the bytes sent; "
+                    "send them again"
+                )
+            return etag
+
+        return self._retries.run(attempt)
+
+    def _complete(self, bucket: str, key: str, upload_id: str, parts: Sequence[StoredPart]) -> str:
+        # Without this header Storage ignores the list and takes whatever parts it has.
+        headers = {"Content-Type": "application/xml"}
+        call = Call("complete", "POST", bucket, key, {"uploadId": upload_id}, headers)
+        document = BytesBody(documents.completion(parts))
+
+        def attempt() -> str:
+            return _completed_etag(call, self._wire.answer(call, Sending(document)).body)
+
+        return self._retries.run(attempt)
+
+    def _completed_before(self, bucket: str, key: str, expected: _Expected) -> str:
+        try:
+            found = self.head(bucket, key)
+        except ObjectNotFound:
+            found = None
+        if found is None or not expected.is_met_by(found):
+            raise UploadNotFound(
+                f"complete {bucket}/{key}: the upload is gone and no such object is there; "
+                "start anew"
+            )
+        return found.etag
+
+
+@dataclass(frozen=True)
+class _Expected:
+    """What a completed object must look like."""
+
+    part_md5s: Sequence[str]
+    size: int | None
+    md5: str | None
+
+    def agrees(self, etag: str) -> bool | None:
+        return etag_agrees(etag, md5=self.md5, part_md5s=self.part_md5s)
+
+    def is_met_by(self, head: ObjectHead) -> bool:
+        if self.size is not None and head.size != self.size:
+            return False
+        agrees = self.agrees(head.etag)
+        return self.size is not None if agrees is None else agrees
+
+
+def _described(content_type: str, user_metadata: Mapping[str, str]) -> dict[str, str]:
+    if not (content_type.isascii() and content_type.isprintable() and content_type.strip()):
+        raise InvalidRequest(f"content type {content_type!a:.80} is not one line of ASCII")
+    # One space at most: signer and server disagree about more.
+    plain = " ".join(content_type.split())
+    return {"Content-Type": plain, **metadata.to_headers(user_metadata)}
+
+
+def _completed_etag(call: Call, body: bytes) -> str:
+    """The ETag of a completion. S3 may answer 200 first and fail afterwards, in the body."""
+    root = documents.parse(call.what, body)
+    if root.tag.rpartition("}")[2] == "Error":
+        raise traits.refused(call.what, traits.read_refusal(500, body))
+    return plain_etag(documents.text_of(call.what, root, "ETag"))
+
+
+def _date(value: str) -> datetime:
+    try:
+        parsed = parsedate_to_datetime(value)
+    except ValueError:
+        raise StorageUnavailable(
+            "the answer has no usable Last-Modified; try again later"
+        ) from None
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)

@@ -1,0 +1,161 @@
+"""One signed request and its answer; every failure leaves here as an Argosy error."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+import httpx
+
+from argosy.errors import InvalidRequest, StorageUnavailable
+from argosy.storage import pool, traits
+from argosy.storage.body import Body, BytesBody
+from argosy.storage.signing import Endpoint, SessionSignature
+
+_LARGEST_ANSWER = 4 * 1024 * 1024
+"""Bytes of XML that are read into memory; a page of 1,000 uploads takes about 500 KB."""
+
+_UNRESERVED = "-_.~"
+
+
+@dataclass(frozen=True)
+class Call:
+    """An S3 request before it is signed, with words for what it does."""
+
+    doing: str
+    method: str
+    bucket: str
+    key: str | None = None
+    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def what(self) -> str:
+        """What is done to which object, for messages."""
+        return f"{self.doing} {self.bucket}" + (f"/{self.key}" if self.key else "")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A success, with its (small) body."""
+
+    headers: httpx.Headers
+    body: bytes
+
+
+class Sending:
+    """One pass over a body on its way out, hashed if that is wanted."""
+
+    def __init__(self, body: Body, *, hashed: bool = False) -> None:
+        self._blocks = body.blocks
+        self._hashed = hashed
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self.headers = {"Content-Length": str(body.size)}
+
+    def __iter__(self) -> Iterator[bytes]:
+        for block in self._blocks():
+            if self._hashed:
+                self._md5.update(block)
+            yield block  # type: ignore[misc]  # h11 takes a memoryview too
+
+    @property
+    def md5(self) -> str:
+        """MD5 of the bytes sent, in hexadecimal."""
+        return self._md5.hexdigest()
+
+
+NOTHING = BytesBody(b"")
+
+
+class Wire:
+    """Sends calls to one endpoint on behalf of one user."""
+
+    def __init__(
+        self, endpoint: Endpoint, token: Callable[[], str], http: httpx.Client | None
+    ) -> None:
+        self._url = endpoint.url.rstrip("/")
+        self._signature = SessionSignature(endpoint, token)
+        self._http = http
+
+    def answer(self, call: Call, sending: Sending | None = None) -> Answer:
+        """One attempt whose answer is small."""
+        with self.open(call, sending) as response:
+            return Answer(response.headers, _read_small(call, response))
+
+    @contextmanager
+    def open(self, call: Call, sending: Sending | None = None) -> Iterator[httpx.Response]:
+        """One attempt; its body is still to be read, within the block.
+
+        Raises by the table in `traits`; the connection goes back to the pool, or is
+        closed when the body was not read to its end.
+        """
+        http = self._http or pool.client()
+        try:
+            response = http.send(
+                self._request(http, call, sending),
+                auth=self._signature,
+                stream=True,
+                follow_redirects=False,
+            )
+            try:
+                _raise_if_refused(call, response)
+                yield response
+            finally:
+                response.close()
+        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
+            raise traits.unreachable(call.what, error) from error
+
+    def _request(self, http: httpx.Client, call: Call, sending: Sending | None) -> httpx.Request:
+        headers = {"Accept": "*/*", "Accept-Encoding": "identity", **call.headers}
+        if sending is None and call.method in {"GET", "HEAD", "DELETE"}:
+            return http.build_request(call.method, self._target(call), headers=headers)
+        content = sending or Sending(NOTHING)
+        headers |= content.headers
+        return http.build_request(call.method, self._target(call), headers=headers, content=content)
+
+    def _target(self, call: Call) -> str:
+        """The URL, encoded as it is signed: nothing on the way may encode it differently."""
+        path = quote(_checked_bucket(call.bucket), safe=_UNRESERVED)
+        if call.key is not None:
+            path += "/" + quote(checked_key(call.key), safe=_UNRESERVED + "/")
+        query = "&".join(
+            f"{quote(name, safe=_UNRESERVED)}={quote(value, safe=_UNRESERVED)}"
+            for name, value in sorted(call.query.items())
+        )
+        return f"{self._url}/{path}" + (f"?{query}" if query else "")
+
+
+def checked_key(key: str) -> str:
+    """The key. Raises InvalidRequest for one that would reach something else on the way.
+
+    Proxies resolve `.` and `..`; without a name, deleting an object deletes its bucket.
+    """
+    if not key or key.startswith("/") or {".", ".."} & set(key.split("/")):
+        raise InvalidRequest(f"object name {key!r}: empty, or with a folder '', '.' or '..'")
+    return key
+
+
+def _checked_bucket(name: str) -> str:
+    if name in {"", ".", ".."} or "/" in name:
+        raise InvalidRequest(f"bucket name {name!r} is not one")
+    return name
+
+
+def _read_small(call: Call, response: httpx.Response) -> bytes:
+    """A body of at most a few MiB. Raises StorageUnavailable when it is more."""
+    body = bytearray()
+    for block in response.iter_raw():
+        body += block
+        if len(body) > _LARGEST_ANSWER:
+            raise StorageUnavailable(f"{call.what}: the answer is too long; try again later")
+    return bytes(body)
+
+
+def _raise_if_refused(call: Call, response: httpx.Response) -> None:
+    if response.is_success:
+        return
+    refusal = traits.read_refusal(response.status_code, _read_small(call, response))
+    raise traits.refused(call.what, refusal, traits.retry_after(response.headers))

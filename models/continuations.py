@@ -1,0 +1,148 @@
+"""What the callers of a transfer are owed, and which messages are overdue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from models.continuation import Continuation
+from models.transfer import ENDED, State, Transfer
+
+_NO_SYNC = {"synchronize_session": False, "populate_existing": True}
+
+
+def add(
+    session: Session,
+    task_id: UUID,
+    transfer_id: UUID,
+    request: dict[str, Any],
+    republish_seconds: float,
+) -> None:
+    """Remember a caller; the same caller twice is one."""
+    session.execute(
+        insert(Continuation)
+        .values(
+            task_id=task_id,
+            transfer_id=transfer_id,
+            request=request,
+            republish_at=func.now() + timedelta(seconds=republish_seconds),
+        )
+        .on_conflict_do_nothing()
+    )
+
+
+def settle(session: Session, task_id: UUID) -> None:
+    """The caller's result is recorded: nothing more is owed."""
+    session.execute(
+        update(Continuation)
+        .where(Continuation.task_id == task_id, Continuation.settled_at.is_(None))
+        .values(settled_at=func.now())
+        .execution_options(**_NO_SYNC)
+    )
+
+
+def to_assemble(session: Session, transfer_id: UUID) -> Continuation | None:
+    """The caller under whose task id the transfer is assembled: the first one."""
+    return session.get(Continuation, transfer_id)
+
+
+def owed(session: Session, transfer_id: UUID, *, but: UUID | None = None) -> Sequence[Continuation]:
+    """Callers of a transfer whose result is not recorded yet."""
+    query = _unsettled().where(Continuation.transfer_id == transfer_id)
+    if but is not None:
+        query = query.where(Continuation.task_id != but)
+    return session.scalars(query).all()
+
+
+def due_continuations(
+    session: Session, *, limit: int, republish_seconds: float
+) -> Sequence[Continuation]:
+    """Unsettled callers of ended transfers, marked as sent again."""
+    late = (
+        select(Continuation.task_id)
+        .join(Transfer, Transfer.id == Continuation.transfer_id)
+        .where(Continuation.settled_at.is_(None), Continuation.republish_at < func.now())
+        .where(Transfer.state.in_(ENDED), Transfer.ended_at < _ago(republish_seconds))
+        .limit(limit)
+        .with_for_update(of=Continuation, skip_locked=True)
+    )
+    return _publish_again(session, late, republish_seconds)
+
+
+def due_assemblies(
+    session: Session, *, limit: int, republish_seconds: float
+) -> Sequence[Continuation]:
+    """First callers of transfers that wait for assembly with nobody at it."""
+    late = _due_transfers((State.ASSEMBLING,), limit)
+    return _publish_again(session, _mark_sent(session, late, republish_seconds), republish_seconds)
+
+
+def due_plans(session: Session, *, limit: int, republish_seconds: float) -> Sequence[UUID]:
+    """Transfers that wait to be planned with nobody at it, marked as sent again."""
+    late = _due_transfers((State.QUEUED, State.PLANNED), limit)
+    return list(_mark_sent(session, late, republish_seconds))
+
+
+def due_cleanups(session: Session, *, limit: int) -> Sequence[UUID]:
+    """Failed and cancelled transfers that may have left something behind."""
+    return session.scalars(
+        select(Transfer.id)
+        .where(Transfer.state.in_((State.FAILED, State.CANCELLED)), Transfer.cleaned_at.is_(None))
+        .order_by(Transfer.ended_at)
+        .limit(limit)
+    ).all()
+
+
+def _unsettled() -> Select[Continuation]:
+    return select(Continuation).where(Continuation.settled_at.is_(None))
+
+
+def _ago(seconds: float) -> ColumnElement[Any]:
+    return func.now() - timedelta(seconds=seconds)
+
+
+def _due_transfers(states: tuple[State, ...], limit: int) -> Select[UUID]:
+    return (
+        select(Transfer.id)
+        .where(Transfer.state.in_(states), Transfer.republish_at < func.now())
+        .where(or_(Transfer.lease_until.is_(None), Transfer.lease_until < func.now()))
+        .order_by(Transfer.republish_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+
+
+def _mark_sent(
+    session: Session, late: Select[UUID], republish_seconds: float
+) -> Sequence[UUID]:
+    return session.scalars(
+        update(Transfer)
+        .where(Transfer.id.in_(late))
+        .values(republish_at=func.now() + timedelta(seconds=republish_seconds))
+        .returning(Transfer.id)
+        .execution_options(**_NO_SYNC)
+    ).all()
+
+
+def _publish_again(
+    session: Session,
+    task_ids: Select[UUID] | Sequence[UUID],
+    republish_seconds: float,
+) -> Sequence[Continuation]:
+    wait = republish_seconds * func.power(2.0, func.least(Continuation.publications, 6))
+    return session.scalars(
+        update(Continuation)
+        .where(Continuation.task_id.in_(task_ids))
+        .values(
+            publications=Continuation.publications + 1,
+            republish_at=func.now() + func.make_interval(0, 0, 0, 0, 0, 0, wait),
+        )
+        .returning(Continuation)
+        .execution_options(**_NO_SYNC)
+    ).all()

@@ -1,0 +1,297 @@
+"""The ledger: who moves which chunk, and what happens when the last one is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Float,
+    Uuid,
+    and_,
+    case,
+    cast,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.orm import Session
+
+from models.chunk import DIGEST, Chunk, ChunkState
+from models.transfer import State, Transfer
+from models.transitions import advance, record
+
+_NO_SYNC = {"synchronize_session": False, "populate_existing": True}
+MAX_PARTS = 10_000
+"""S3: a multipart upload has at most 10,000 parts."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What the storing of a chunk led to."""
+
+    won: bool
+    next_number: int | None = None
+    assembling: bool = False
+    bytes_done: int = 0
+    progress_due: bool = False
+
+
+def part_size_for(size: int, part_size: int) -> int:
+    """Bytes in a part: the setting, grown by whole MiB until 10,000 parts suffice."""
+    mib = 1024 * 1024
+    needed = -(-size // MAX_PARTS)
+    return max(part_size, -(-needed // mib) * mib)
+
+
+def lay_out(session: Session, transfer_id: UUID, size: int, part_size: int, *, digest: bool) -> int:
+    """Write the ledger of a transfer anew and return how many parts it has.
+
+    An empty file has one part of no bytes. `digest` adds the entry for the
+    pass that computes the checksums of the whole.
+    """
+    count = max(1, -(-size // part_size)) if part_size else 1
+    session.execute(delete(Chunk).where(Chunk.transfer_id == transfer_id))
+    number = func.generate_series(1, count).column_valued("number")
+    offset = (cast(number, BigInteger) - 1) * part_size
+    length = func.least(part_size, size - offset)
+    rows = select(literal(transfer_id, Uuid()), number, offset, length)
+    columns = ["transfer_id", "number", "offset", "length"]
+    session.execute(insert(Chunk).from_select(columns, rows))
+    if digest:
+        whole = {"transfer_id": transfer_id, "number": DIGEST, "offset": 0, "length": size}
+        session.execute(insert(Chunk).values(**whole))
+    return count
+
+
+def open_window(
+    session: Session, transfer_id: UUID, slots: int, republish_seconds: float
+) -> Sequence[int]:
+    """Mark the next waiting chunks as queued; their messages are due to be sent."""
+    waiting = (
+        select(Chunk.number)
+        .where(Chunk.transfer_id == transfer_id, Chunk.state == ChunkState.WAITING)
+        .order_by(Chunk.number)
+        .limit(slots)
+    )
+    return session.scalars(
+        update(Chunk)
+        .where(Chunk.transfer_id == transfer_id, Chunk.number.in_(waiting))
+        .values(
+            state=ChunkState.QUEUED,
+            publications=1,
+            republish_at=func.now() + timedelta(seconds=republish_seconds),
+        )
+        .returning(Chunk.number)
+        .execution_options(**_NO_SYNC)
+    ).all()
+
+
+def claim_chunk(
+    session: Session,
+    transfer_id: UUID,
+    number: int,
+    *,
+    lease_seconds: float,
+    worker: str,
+    takeover: bool = False,
+) -> Chunk | None:
+    """Take a chunk to move it, or None: it is stored, held, or its transfer is not moving."""
+    free = or_(Chunk.lease_until.is_(None), Chunk.lease_until < func.now())
+    lease_end = func.now() + timedelta(seconds=lease_seconds)
+    return session.scalars(
+        update(Chunk)
+        .where(Chunk.transfer_id == transfer_id, Chunk.number == number)
+        .where(Chunk.state != ChunkState.STORED, or_(free, literal(takeover)))
+        .where(_transfer_is(transfer_id, State.MOVING))
+        .values(
+            state=ChunkState.MOVING,
+            epoch=Chunk.epoch + 1,
+            attempts=Chunk.attempts + 1,
+            lease_until=lease_end,
+            republish_at=lease_end,
+            worker=worker,
+        )
+        .returning(Chunk)
+        .execution_options(**_NO_SYNC)
+    ).one_or_none()
+
+
+def renew_chunk(session: Session, chunk: Chunk, lease_seconds: float) -> bool:
+    """Prolong a claim; False when it was lost or the transfer moves no more."""
+    lease_end = func.now() + timedelta(seconds=lease_seconds)
+    result = session.execute(
+        update(Chunk)
+        .where(_held(chunk), _transfer_is(chunk.transfer_id, State.MOVING))
+        .values(lease_until=lease_end, republish_at=lease_end)
+        .returning(Chunk.number)
+        .execution_options(**_NO_SYNC)
+    )
+    return result.one_or_none() is not None
+
+
+def release_chunk(
+    session: Session, chunk: Chunk, reason: str, *, retry_in: float, blameless: bool
+) -> None:
+    """Give a claimed chunk back, to be sent again after `retry_in` seconds.
+
+    A blameless release (Storage was away) does not count as an attempt.
+    """
+    session.execute(
+        update(Chunk)
+        .where(_held(chunk))
+        .values(
+            state=ChunkState.QUEUED,
+            lease_until=None,
+            republish_at=func.now() + timedelta(seconds=retry_in),
+            attempts=Chunk.attempts - (1 if blameless else 0),
+            last_error=reason,
+        )
+        .execution_options(**_NO_SYNC)
+    )
+    record(
+        session,
+        "chunk.put_back",
+        transfer_id=chunk.transfer_id,
+        epoch=chunk.epoch,
+        worker=chunk.worker,
+        detail={"number": chunk.number, "reason": reason, "retry_in": round(retry_in, 1)},
+    )
+
+
+def store_chunk(
+    session: Session,
+    chunk: Chunk,
+    etag: str | None,
+    *,
+    republish_seconds: float,
+    progress_seconds: float,
+    **facts: Any,
+) -> Stored:
+    """Enter a chunk as stored and decide what follows, in one transaction.
+
+    The transfer's row lock orders the last chunks of a transfer, so exactly one
+    of them finds nothing left and moves the transfer to `assembling`. `facts`
+    are columns of the transfer that this chunk found out (its checksums).
+    """
+    entered = session.execute(
+        update(Chunk)
+        .where(_held(chunk))
+        .values(state=ChunkState.STORED, etag=etag, lease_until=None, stored_at=func.now())
+        .returning(Chunk.number)
+        .execution_options(**_NO_SYNC)
+    ).one_or_none()
+    if entered is None:
+        return Stored(won=False)
+    moved = 0 if chunk.number == DIGEST else chunk.length
+    transfer, progress_due = _count_down(session, chunk, moved, progress_seconds, facts)
+    if transfer is None:
+        return Stored(won=False)
+    if transfer.chunks_left == 0 and transfer.state == State.MOVING:
+        soon = func.now() + timedelta(seconds=republish_seconds)
+        advance(session, transfer, State.ASSEMBLING, republish_at=soon)
+        return Stored(won=True, assembling=True, bytes_done=transfer.bytes_done)
+    opened = open_window(session, transfer.id, 1, republish_seconds) if transfer.chunks_left else ()
+    return Stored(
+        won=True,
+        next_number=next(iter(opened), None),
+        bytes_done=transfer.bytes_done,
+        progress_due=progress_due,
+    )
+
+
+def _count_down(
+    session: Session, chunk: Chunk, moved: int, progress_seconds: float, facts: dict[str, Any]
+) -> tuple[Transfer | None, bool]:
+    """Lock the transfer and take one chunk off what is left; also says if progress is due."""
+    transfer = session.scalars(
+        select(Transfer)
+        .where(Transfer.id == chunk.transfer_id)
+        .where(Transfer.state.in_((State.MOVING, State.PAUSED)))
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).one_or_none()
+    if transfer is None:
+        return None, False
+    age = func.extract(
+        "epoch", func.now() - func.coalesce(Transfer.progress_at, Transfer.created_at)
+    )
+    due = cast(age, Float) >= progress_seconds
+    progress_due = bool(session.scalar(select(due).where(Transfer.id == transfer.id)))
+    session.execute(
+        update(Transfer)
+        .where(Transfer.id == transfer.id)
+        .values(
+            chunks_left=Transfer.chunks_left - 1,
+            bytes_done=Transfer.bytes_done + moved,
+            progress_at=case((due, func.now()), else_=Transfer.progress_at),
+            **facts,
+        )
+        .execution_options(**_NO_SYNC)
+    )
+    session.refresh(transfer)
+    return transfer, progress_due
+
+
+def stored_parts(session: Session, transfer_id: UUID) -> Sequence[Chunk]:
+    """The parts of a transfer in ascending order, without the digest."""
+    return session.scalars(
+        select(Chunk)
+        .where(Chunk.transfer_id == transfer_id, Chunk.number != DIGEST)
+        .order_by(Chunk.number)
+    ).all()
+
+
+def due_chunks(
+    session: Session, *, limit: int, republish_seconds: float
+) -> Sequence[tuple[UUID, int]]:
+    """Chunks whose message or holder seems lost; each is marked as sent again.
+
+    The wait doubles with each time, so a long queue is not filled with copies.
+    """
+    late = (
+        select(Chunk.transfer_id, Chunk.number)
+        .join(Transfer, and_(Transfer.id == Chunk.transfer_id, Transfer.state == State.MOVING))
+        .where(Chunk.state.in_((ChunkState.QUEUED, ChunkState.MOVING)))
+        .where(Chunk.republish_at < func.now())
+        .order_by(Chunk.republish_at)
+        .limit(limit)
+        .with_for_update(of=Chunk, skip_locked=True)
+    )
+    wait = republish_seconds * func.power(2.0, func.least(Chunk.publications, 6))
+    rows = session.execute(
+        update(Chunk)
+        .where(tuple_(Chunk.transfer_id, Chunk.number).in_(late))
+        .values(
+            state=ChunkState.QUEUED,
+            lease_until=None,
+            publications=Chunk.publications + 1,
+            republish_at=func.now() + func.make_interval(0, 0, 0, 0, 0, 0, wait),
+        )
+        .returning(Chunk.transfer_id, Chunk.number)
+        .execution_options(**_NO_SYNC)
+    )
+    return [(row.transfer_id, row.number) for row in rows]
+
+
+def _held(chunk: Chunk) -> ColumnElement[bool]:
+    return and_(
+        Chunk.transfer_id == chunk.transfer_id,
+        Chunk.number == chunk.number,
+        Chunk.epoch == chunk.epoch,
+        Chunk.state == ChunkState.MOVING,
+    )
+
+
+def _transfer_is(transfer_id: UUID, state: State) -> ColumnElement[bool]:
+    return select(Transfer.id).where(Transfer.id == transfer_id, Transfer.state == state).exists()

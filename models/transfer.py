@@ -1,0 +1,139 @@
+"""A transfer and its state machine. The row is the truth; a message is a hint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, func, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base
+
+
+class Kind(StrEnum):
+    """Which way the bytes go."""
+
+    UPLOAD = "upload"
+    DOWNLOAD = "download"
+
+
+class State(StrEnum):
+    """Where a transfer is in its life."""
+
+    QUEUED = "queued"
+    PLANNED = "planned"
+    MOVING = "moving"
+    ASSEMBLING = "assembling"
+    COMPLETED = "completed"
+    PAUSED = "paused"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+_ENDS = (State.FAILED, State.CANCELLED)
+
+TRANSITIONS: Mapping[State, frozenset[State]] = MappingProxyType(
+    {
+        State.QUEUED: frozenset({State.PLANNED, State.PAUSED, *_ENDS}),
+        State.PLANNED: frozenset({State.MOVING, State.PAUSED, *_ENDS}),
+        State.MOVING: frozenset({State.ASSEMBLING, State.PAUSED, *_ENDS}),
+        State.ASSEMBLING: frozenset({State.COMPLETED, *_ENDS}),
+        State.PAUSED: frozenset({State.QUEUED, State.MOVING, *_ENDS}),
+        State.COMPLETED: frozenset({State.EXPIRED}),
+        State.FAILED: frozenset(),
+        State.CANCELLED: frozenset(),
+        State.EXPIRED: frozenset(),
+    }
+)
+"""The machine, as data: every change of state is one of these. `docs/states.md` draws it."""
+
+ENDED = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED, State.EXPIRED})
+"""States in which nothing is left to do but to tell the caller and clean up."""
+
+STAGES = frozenset({State.QUEUED, State.PLANNED, State.ASSEMBLING})
+"""States in which one worker holds the whole transfer by its lease."""
+
+
+def _one_of(values: type[StrEnum]) -> str:
+    return ", ".join(f"'{value}'" for value in values)
+
+
+class Transfer(Base):
+    """One file on its way. `id` is the id of the task that asked for it."""
+
+    __tablename__ = "transfers"
+    __table_args__ = (
+        CheckConstraint(f"kind IN ({_one_of(Kind)})", name="kind"),
+        CheckConstraint(f"state IN ({_one_of(State)})", name="state"),
+        Index(
+            "uq_transfers_idempotency",
+            "agent_id",
+            "idempotency_key",
+            unique=True,
+            postgresql_where=text("idempotency_key IS NOT NULL"),
+        ),
+        Index(
+            "ix_transfers_due",
+            "republish_at",
+            postgresql_where=text("state IN ('queued', 'planned', 'assembling')"),
+        ),
+        Index(
+            "ix_transfers_unclean",
+            "ended_at",
+            postgresql_where=text("state IN ('failed', 'cancelled') AND cleaned_at IS NULL"),
+        ),
+        Index("ix_transfers_agent", "agent_id", "created_at"),
+        Index("ix_transfers_expiry", "expires_at", postgresql_where=text("state = 'completed'")),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    state: Mapped[str] = mapped_column(server_default=State.QUEUED)
+    agent_id: Mapped[UUID] = mapped_column(ForeignKey("agents.id"))
+    request_sha256: Mapped[str]
+    idempotency_key: Mapped[str | None]
+
+    # The stage's claim: who plans or assembles, and until when that stands.
+    epoch: Mapped[int] = mapped_column(server_default="0")
+    lease_until: Mapped[datetime | None]
+    worker: Mapped[str | None]
+    attempts: Mapped[int] = mapped_column(server_default="0")
+    republish_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    # The file, here and there.
+    bucket: Mapped[str]
+    object_name: Mapped[str]
+    name: Mapped[str]
+    content_type: Mapped[str]
+    path: Mapped[str]
+    fingerprint: Mapped[dict[str, int] | None] = mapped_column(JSONB)
+    size: Mapped[int | None] = mapped_column(BigInteger)
+    sha256: Mapped[str | None]
+    md5: Mapped[str | None]
+    etag: Mapped[str | None]
+
+    # The parts.
+    upload_id: Mapped[str | None]
+    part_size: Mapped[int | None] = mapped_column(BigInteger)
+    part_count: Mapped[int | None]
+    chunks_left: Mapped[int | None]
+    bytes_done: Mapped[int] = mapped_column(BigInteger, server_default="0")
+
+    # The outcome.
+    reference: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    error_code: Mapped[str | None]
+    error_message: Mapped[str | None]
+
+    progress_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    started_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    expires_at: Mapped[datetime | None]
+    cleaned_at: Mapped[datetime | None]

@@ -1,0 +1,151 @@
+"""Changes of a transfer's state: each is one guarded UPDATE that reports whether it won."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, literal, or_, select, update
+from sqlalchemy.orm import Session
+
+from argosy.errors import BY_CODE, Error, TransferError
+from models.event import Event
+from models.transfer import ENDED, TRANSITIONS, State, Transfer
+
+_NO_SYNC = {"synchronize_session": False, "populate_existing": True}
+
+
+class IllegalTransition(Exception):
+    """The code asked for a change that the state machine does not have."""
+
+
+def record(session: Session, name: str, transfer: Transfer | None = None, **facts: Any) -> None:
+    """Append to the audit."""
+    if transfer is not None:
+        facts = {"transfer_id": transfer.id, "agent_id": transfer.agent_id, **facts}
+    session.add(Event(name=name, **facts))
+
+
+def advance(
+    session: Session,
+    transfer: Transfer,
+    to: State,
+    *,
+    epoch: int | None = None,
+    **values: Any,
+) -> Transfer | None:
+    """Move a transfer from the state it was read in to another, if nobody was faster.
+
+    Returns the row as it is then, or None. With `epoch`, only while that claim
+    stands; the claim ends with the stage. Raises IllegalTransition when the
+    machine has no such change.
+    """
+    before = State(transfer.state)
+    if to not in TRANSITIONS[before]:
+        raise IllegalTransition(f"{before} -> {to}")
+    guard = [Transfer.id == transfer.id, Transfer.state == before]
+    if epoch is not None:
+        guard.append(Transfer.epoch == epoch)
+    if to in ENDED:
+        values.setdefault("ended_at", func.now())
+    moved = session.scalars(
+        update(Transfer)
+        .where(*guard)
+        .values(state=to, lease_until=None, attempts=0, **values)
+        .returning(Transfer)
+        .execution_options(**_NO_SYNC)
+    ).one_or_none()
+    if moved is not None:
+        record(session, f"transfer.{to}", moved, from_state=before, to_state=to, epoch=moved.epoch)
+    return moved
+
+
+def claim(
+    session: Session,
+    transfer_id: UUID,
+    states: frozenset[State],
+    *,
+    lease_seconds: float,
+    worker: str,
+    takeover: bool = False,
+) -> Transfer | None:
+    """Take the stage of a transfer, or None when somebody holds it or it is elsewhere.
+
+    `takeover` ignores a standing lease: the broker has said that the message's
+    former holder is gone. If it is not, its epoch is stale and it changes nothing.
+    """
+    free = or_(Transfer.lease_until.is_(None), Transfer.lease_until < func.now())
+    lease_end = func.now() + timedelta(seconds=lease_seconds)
+    return session.scalars(
+        update(Transfer)
+        .where(Transfer.id == transfer_id, Transfer.state.in_(states))
+        .where(or_(free, literal(takeover)))
+        .values(
+            epoch=Transfer.epoch + 1,
+            attempts=Transfer.attempts + 1,
+            lease_until=lease_end,
+            republish_at=lease_end,
+            worker=worker,
+            started_at=func.coalesce(Transfer.started_at, func.now()),
+        )
+        .returning(Transfer)
+        .execution_options(**_NO_SYNC)
+    ).one_or_none()
+
+
+def renew(session: Session, transfer: Transfer, lease_seconds: float) -> bool:
+    """Prolong a claimed stage; False when the claim was lost."""
+    lease_end = func.now() + timedelta(seconds=lease_seconds)
+    result = session.execute(
+        update(Transfer)
+        .where(Transfer.id == transfer.id, Transfer.epoch == transfer.epoch)
+        .where(Transfer.state == transfer.state)
+        .values(lease_until=lease_end, republish_at=lease_end)
+        .returning(Transfer.id)
+        .execution_options(**_NO_SYNC)
+    )
+    return result.one_or_none() is not None
+
+
+def release(
+    session: Session, transfer: Transfer, error: Error, *, retry_in: float, blameless: bool
+) -> None:
+    """Give a claimed stage back, to be taken again after `retry_in` seconds."""
+    result = session.execute(
+        update(Transfer)
+        .where(Transfer.id == transfer.id, Transfer.epoch == transfer.epoch)
+        .where(Transfer.state == transfer.state)
+        .values(
+            lease_until=None,
+            republish_at=func.now() + timedelta(seconds=retry_in),
+            attempts=Transfer.attempts - (1 if blameless else 0),
+        )
+        .returning(Transfer.id)
+        .execution_options(**_NO_SYNC)
+    )
+    if result.one_or_none() is not None:
+        detail = {"code": error.code, "message": error.message, "retry_in": round(retry_in, 1)}
+        record(session, "transfer.put_back", transfer, epoch=transfer.epoch, detail=detail)
+
+
+def fail(session: Session, transfer_id: UUID, error: Error, *, epoch: int | None = None) -> bool:
+    """End a transfer with an error; False when it had ended, or the claim was lost."""
+    transfer = session.scalars(
+        select(Transfer)
+        .where(Transfer.id == transfer_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).one()
+    if transfer.state in ENDED or (epoch is not None and transfer.epoch != epoch):
+        return False
+    ended = advance(
+        session, transfer, State.FAILED, error_code=error.code, error_message=error.message
+    )
+    return ended is not None
+
+
+def recorded_error(transfer: Transfer) -> Error:
+    """The exception that a failed or cancelled row stands for."""
+    kind = BY_CODE.get(transfer.error_code or "", TransferError)
+    return kind(transfer.error_message or f"The transfer is {transfer.state}.", str(transfer.id))

@@ -1,0 +1,180 @@
+"""Requests become rows: who asks is verified, and the same request twice is one transfer."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import structlog
+from celery.exceptions import Ignore
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from argosy.auth import TOKEN_HEADER, Identity
+from argosy.errors import AccessDenied, Error, IdempotencyConflict, InvalidRequest
+from models import Agent, Transfer
+from models.continuations import add
+from models.transitions import record
+from tasks.base import RequestTask
+from tasks.fleet import fleet
+from tasks.messages import carried
+from tasks.naming import object_name
+from tasks.requests import DownloadRequest, UploadRequest, parse
+
+log = structlog.get_logger(__name__)
+
+
+def accept(
+    task: RequestTask,
+    kind: type[UploadRequest] | type[DownloadRequest],
+    idempotency_key: str | None = None,
+    **arguments: Any,
+) -> Transfer:
+    """The row of the transfer that a message asks for, made or found.
+
+    Raises NotSignedIn, InvalidToken, AccessDenied, InvalidRequest,
+    IdempotencyConflict; and Ignore where the refusal must not be recorded as
+    the result of the task id, because that is another transfer's.
+    """
+    try:
+        return _accept(task, kind, idempotency_key, arguments)
+    except Error as error:
+        _refuse(task, error)
+        raise
+
+
+def _accept(
+    task: RequestTask,
+    kind: type[UploadRequest] | type[DownloadRequest],
+    idempotency_key: str | None,
+    arguments: dict[str, Any],
+) -> Transfer:
+    task_id = _uuid(task.request.id)
+    settings = fleet().settings
+    identity = fleet().verifier.verify(
+        task.request.get(TOKEN_HEADER), leeway_seconds=settings.request_wait_seconds
+    )
+    request = parse(kind, **arguments)
+    if idempotency_key is not None and not 0 < len(idempotency_key) <= 200:
+        raise InvalidRequest("Argument idempotency_key: 1 to 200 characters.")
+    caller = carried(task.request)
+
+    def work(session: Session) -> Transfer:
+        _require_agent(session, identity)
+        transfer = _find_or_add(session, task_id, identity.agent_id, request, idempotency_key)
+        add(session, task_id, transfer.id, caller, settings.republish_seconds)
+        return transfer
+
+    transfer = fleet().transact(work)
+    task.request.acting_for = identity.agent_id
+    structlog.contextvars.bind_contextvars(transfer_id=str(transfer.id))
+    log.info("request.accepted", agent_id=str(identity.agent_id))
+    return transfer
+
+
+def _uuid(task_id: str) -> UUID:
+    try:
+        return UUID(task_id)
+    except ValueError:
+        raise InvalidRequest("The task id must be a UUID, as Celery makes them.") from None
+
+
+def _require_agent(session: Session, identity: Identity) -> None:
+    agent = session.get(Agent, identity.agent_id)
+    if agent is None or agent.disabled_at is not None:
+        state = "unknown to this fleet" if agent is None else "disabled"
+        raise AccessDenied(f"Agent {identity.agent_id} is {state}: ask the fleet's operator.")
+
+
+def _find_or_add(
+    session: Session,
+    task_id: UUID,
+    agent_id: UUID,
+    request: UploadRequest | DownloadRequest,
+    idempotency_key: str | None,
+) -> Transfer:
+    added = session.scalars(
+        insert(Transfer)
+        .values(
+            id=task_id,
+            agent_id=agent_id,
+            kind=request.kind,
+            request_sha256=request.fingerprint(),
+            idempotency_key=idempotency_key,
+            republish_at=func.now() + func.make_interval(0, 0, 0, 0, 0, 0, _patience()),
+            **_columns(request, agent_id, task_id),
+        )
+        .on_conflict_do_nothing()
+        .returning(Transfer)
+    ).one_or_none()
+    if added is not None:
+        record(session, "transfer.queued", added, to_state=added.state)
+        return added
+    return _same_request(session, task_id, agent_id, request, idempotency_key)
+
+
+def _same_request(
+    session: Session,
+    task_id: UUID,
+    agent_id: UUID,
+    request: UploadRequest | DownloadRequest,
+    idempotency_key: str | None,
+) -> Transfer:
+    by_key = (Transfer.agent_id == agent_id) & (Transfer.idempotency_key == idempotency_key)
+    found = session.get(Transfer, task_id) or session.scalars(select(Transfer).where(by_key)).one()
+    if found.agent_id != agent_id or found.request_sha256 != request.fingerprint():
+        raise IdempotencyConflict(
+            "This task id or idempotency key was used for a different request: use a new one."
+        )
+    return found
+
+
+def _columns(
+    request: UploadRequest | DownloadRequest, agent_id: UUID, task_id: UUID
+) -> dict[str, Any]:
+    if isinstance(request, UploadRequest):
+        return {
+            "bucket": request.bucket,
+            "object_name": object_name(agent_id, task_id, request.real_name),
+            "name": request.real_name,
+            "content_type": request.media_type,
+            "path": request.source,
+        }
+    reference = request.reference
+    return {
+        "bucket": reference.bucket,
+        "object_name": reference.path,
+        "name": reference.name,
+        "content_type": reference.content_type,
+        "path": request.destination,
+        "size": reference.size,
+        "sha256": reference.sha256,
+        "reference": reference.document(),
+    }
+
+
+def _patience() -> float:
+    return fleet().settings.republish_seconds
+
+
+def _refuse(task: RequestTask, error: Error) -> None:
+    """Record a refusal, and keep it out of a result that belongs to another transfer."""
+    task_id = task.request.id
+    log.info("request.refused", code=error.code)
+
+    def work(session: Session) -> bool:
+        detail = {"code": error.code, "task": task.name, "task_id": str(task_id)[:64]}
+        record(session, "request.refused", worker=task.worker, detail=detail)
+        return _is_uuid(task_id) and session.get(Transfer, UUID(task_id)) is not None
+
+    if fleet().transact(work):
+        raise Ignore("the task id is another transfer's")
+
+
+def _is_uuid(task_id: str) -> bool:
+    try:
+        UUID(task_id)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,146 @@
+"""The end of a transfer: parts become an object, ranges become a file, both verified."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+from uuid import UUID
+
+import structlog
+from sqlalchemy.orm import Session
+
+from argosy.errors import ChecksumMismatch
+from argosy.reference import FileReference
+from argosy.storage.checksum import digest_file, etag_agrees
+from argosy.storage.s3 import ObjectStore, StoredPart
+from models import ENDED, Continuation, Kind, State, Transfer
+from models.continuations import owed
+from models.ledger import stored_parts
+from models.transitions import advance, claim, recorded_error
+from tasks.describe import describe_object, reference_to
+from tasks.fleet import fleet
+from tasks.lease import Lease, LeaseLost
+from tasks.messages import own_task_id, send_continuation
+from tasks.spool import Partial
+from tasks.stage import holding
+
+log = structlog.get_logger(__name__)
+
+ASSEMBLY = frozenset({State.ASSEMBLING})
+
+
+def finish(transfer_id: UUID, worker: str, *, takeover: bool) -> FileReference | str | None:
+    """Assemble a transfer whose bytes have all been moved, or tell how it ended.
+
+    Returns the outcome for the caller: of an upload the reference, of a
+    download the destination; None while somebody else is at it. Raises the
+    error that the transfer ended with, PutBack, LeaseLost.
+    """
+    settings = fleet().settings
+
+    def take(session: Session) -> tuple[Transfer | None, Transfer]:
+        claimed = claim(
+            session,
+            transfer_id,
+            ASSEMBLY,
+            lease_seconds=settings.lease_seconds,
+            worker=worker,
+            takeover=takeover,
+        )
+        return claimed, claimed or session.get_one(Transfer, transfer_id)
+
+    claimed, transfer = fleet().transact(take)
+    return assemble(claimed) if claimed else outcome(transfer)
+
+
+def outcome(transfer: Transfer) -> FileReference | str | None:
+    """How a transfer ended, or None if it has not. Raises the error it ended with."""
+    if transfer.state not in ENDED:
+        return None
+    if transfer.state in (State.FAILED, State.CANCELLED):
+        raise recorded_error(transfer)
+    return reference_to(transfer) if transfer.kind == Kind.UPLOAD else transfer.path
+
+
+def assemble(transfer: Transfer) -> FileReference | str | None:
+    """Assemble a claimed transfer, verify it, and complete it."""
+    with holding(transfer) as lease:
+        if transfer.kind == Kind.UPLOAD:
+            facts = _assemble_object(transfer)
+        else:
+            facts = _assemble_file(transfer, lease)
+        done, others = fleet().transact(lambda session: _complete(session, transfer, facts))
+    log.info("transfer.completed", size=done.size, kind=done.kind)
+    for continuation in others:
+        send_continuation(continuation)
+    return outcome(done)
+
+
+def _complete(
+    session: Session, transfer: Transfer, facts: dict[str, Any]
+) -> tuple[Transfer, list[Continuation]]:
+    """Enter the transfer as completed; also say who else waits for it."""
+    done = advance(session, transfer, State.COMPLETED, epoch=transfer.epoch, **facts)
+    if done is None:
+        raise LeaseLost
+    return done, list(owed(session, transfer.id, but=own_task_id()))
+
+
+def _assemble_object(transfer: Transfer) -> dict[str, Any]:
+    store = fleet().store_for(transfer.agent_id)
+    parts = fleet().transact(lambda session: stored_parts(session, transfer.id))
+    etags = [part.etag or "" for part in parts]
+    if transfer.upload_id:
+        listed = [StoredPart(part.number, part.etag or "") for part in parts]
+        store.complete_multipart(
+            transfer.bucket,
+            transfer.object_name,
+            transfer.upload_id,
+            listed,
+            size=transfer.size,
+            md5=transfer.md5,
+        )
+    etag = _verify_object(store, transfer, etags)
+    if transfer.upload_id:
+        fleet().transact(lambda session: describe_object(session, transfer))
+        _abort_orphans(store, transfer)
+    return {"etag": etag, "reference": reference_to(transfer).document()}
+
+
+def _verify_object(store: ObjectStore, transfer: Transfer, etags: list[str]) -> str:
+    """Ask Storage what it has, and compare with what was sent."""
+    head = store.head(transfer.bucket, transfer.object_name)
+    agrees = etag_agrees(
+        head.etag,
+        md5=transfer.md5,
+        part_md5s=etags if transfer.upload_id else None,
+        parts=transfer.part_count,
+    )
+    if head.size != transfer.size or agrees is False:
+        raise ChecksumMismatch(
+            f"{transfer.name} arrived in Storage with {head.size} bytes and ETag {head.etag}, "
+            f"not the {transfer.size} bytes that were sent: upload it again."
+        )
+    return head.etag
+
+
+def _abort_orphans(store: ObjectStore, transfer: Transfer) -> None:
+    """End uploads of this object that were begun twice: an answer was lost, or a worker."""
+    for pending in store.multipart_uploads(transfer.bucket, transfer.object_name):
+        if pending.key == transfer.object_name:
+            store.abort_multipart(transfer.bucket, pending.key, pending.upload_id)
+
+
+def _assemble_file(transfer: Transfer, lease: Lease) -> dict[str, Any]:
+    partial = Partial(fleet().spool, transfer.path, str(transfer.id))
+    with partial.open_whole() as fd:
+        size = os.fstat(fd).st_size
+        sums = digest_file(fd, size, lease.check)
+        if (size, sums.sha256) != (transfer.size, transfer.sha256):
+            raise ChecksumMismatch(
+                f"{transfer.name} has SHA-256 {sums.sha256} in Storage, its reference says "
+                f"{transfer.sha256}: ask its owner for a new reference."
+            )
+        os.fsync(fd)
+    partial.publish()
+    return {"md5": sums.md5}

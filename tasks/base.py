@@ -1,0 +1,94 @@
+"""The two kinds of task: requests, which agents send, and the fleet's own."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+from uuid import UUID
+
+import structlog
+from celery import Task, current_task
+from celery.exceptions import Reject
+from sqlalchemy.exc import DBAPIError
+
+from argosy.auth import TOKEN_HEADER, current_token
+from models.continuations import settle
+from models.database import is_lost
+from tasks.fleet import fleet
+from tasks.messages import REQUESTS
+
+log = structlog.get_logger(__name__)
+
+
+class FleetTask(Task):
+    """Runs in a worker; hands its message back while the database is away."""
+
+    abstract = True
+    acks_late = True
+    ignore_result = True
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run, with the task's ids bound to every log line."""
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(task=self.name, task_id=self.request.id)
+        try:
+            return super().__call__(*args, **kwargs)
+        except DBAPIError as error:
+            if not is_lost(error):
+                raise
+            log.warning("task.handed_back", error=type(error.orig).__name__)
+            raise Reject(type(error).__name__, requeue=True) from None
+
+    @property
+    def redelivered(self) -> bool:
+        """Whether the broker took this message back from a worker that went away."""
+        return bool((self.request.delivery_info or {}).get("redelivered"))
+
+    @property
+    def worker(self) -> str:
+        """This worker process, as it stands in the ledger."""
+        return f"{self.request.hostname}/{os.getpid()}"
+
+
+class OwedTask(FleetTask):
+    """A task whose result somebody waits for; once it is recorded, nothing more is owed."""
+
+    abstract = True
+    ignore_result = False
+    track_started = True
+
+    def after_return(
+        self, _status: str, _value: Any, task_id: str, _args: Any, _kwargs: Any, _info: Any
+    ) -> None:
+        """Celery has recorded the result: note that in the row."""
+        if not self.request.called_directly:
+            fleet().transact(lambda session: settle(session, UUID(task_id)))
+
+
+class RequestTask(OwedTask):
+    """A task that agents send. Its message carries the sender's access token in a header."""
+
+    abstract = True
+    exchange = REQUESTS
+    routing_key = REQUESTS
+
+    def apply_async(
+        self,
+        args: Any = None,
+        kwargs: Any = None,
+        headers: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> Any:
+        """Send the request as whoever this process signed in as.
+
+        Inside the fleet (a chain goes on) it is sent as the agent of the running task.
+        """
+        headers = dict(headers or {})
+        if TOKEN_HEADER not in headers and (token := _token_to_send()):
+            headers[TOKEN_HEADER] = token
+        return super().apply_async(args, kwargs, headers=headers, **options)
+
+
+def _token_to_send() -> str | None:
+    agent_id: UUID | None = current_task.request.get("acting_for") if current_task else None
+    return fleet().mint.token_for(agent_id) if agent_id else current_token()

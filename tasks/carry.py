@@ -1,0 +1,56 @@
+"""What a request's own task does: take the transfer as far as one worker should."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from celery.exceptions import Ignore
+from sqlalchemy.orm import Session
+
+from argosy.reference import FileReference
+from models import Transfer
+from models.transitions import claim
+from tasks.assemble import finish, outcome
+from tasks.chunk import move
+from tasks.fleet import fleet
+from tasks.lease import LeaseLost
+from tasks.plan import PLANNING, plan
+from tasks.stage import PutBack
+
+
+def carry(transfer_id: UUID, worker: str, *, takeover: bool) -> FileReference | str:
+    """Plan a transfer; if it is small move and verify it too, and return its outcome.
+
+    Raises Ignore when others carry it on: its result is then recorded by
+    `transfer.reassemble` under the same task id. Raises the error it ended with.
+    """
+    try:
+        ended = _carry(transfer_id, worker, takeover=takeover)
+    except (PutBack, LeaseLost) as reason:
+        raise Ignore(type(reason).__name__) from None
+    if ended is None:
+        raise Ignore("carried on by others")
+    return ended
+
+
+def _carry(transfer_id: UUID, worker: str, *, takeover: bool) -> FileReference | str | None:
+    claimed, transfer = fleet().transact(
+        lambda session: _take(session, transfer_id, worker, takeover=takeover)
+    )
+    if claimed is None:
+        return outcome(transfer)
+    planned = plan(claimed)
+    if planned is None:
+        return None
+    move(*planned)
+    return finish(transfer_id, worker, takeover=takeover)
+
+
+def _take(
+    session: Session, transfer_id: UUID, worker: str, *, takeover: bool
+) -> tuple[Transfer | None, Transfer]:
+    seconds = fleet().settings.lease_seconds
+    claimed = claim(
+        session, transfer_id, PLANNING, lease_seconds=seconds, worker=worker, takeover=takeover
+    )
+    return claimed, claimed or session.get_one(Transfer, transfer_id)

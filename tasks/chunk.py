@@ -1,0 +1,136 @@
+"""`transfer.chunk`: one range of a file, between the spool and Storage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from uuid import UUID
+
+import structlog
+from celery import shared_task
+from sqlalchemy.orm import Session
+
+from argosy.errors import Error
+from argosy.storage.body import FileRange
+from models import Chunk, Kind, Transfer
+from models.ledger import Stored, claim_chunk, store_chunk
+from tasks.base import FleetTask
+from tasks.describe import object_metadata
+from tasks.fleet import fleet
+from tasks.follow import follow
+from tasks.lease import Lease, LeaseLost
+from tasks.spool import Partial, write_at
+from tasks.stage import PutBack, holding_chunk
+
+log = structlog.get_logger(__name__)
+
+
+@shared_task(bind=True, base=FleetTask, name="transfer.chunk")
+def chunk(self: FleetTask, transfer_id: str, number: int) -> None:
+    """Move one chunk of a large file, and see to what follows."""
+    taken = take_chunk(UUID(transfer_id), number, self.worker, takeover=self.redelivered)
+    if taken is None:
+        return
+    transfer, claimed = taken
+    try:
+        stored = move(transfer, claimed)
+    except (PutBack, LeaseLost, Error) as error:
+        log.info("chunk.not_moved", number=number, reason=type(error).__name__)
+        return
+    log.info("chunk.stored", number=number, transfer_id=transfer_id, epoch=claimed.epoch)
+    follow(transfer, stored)
+
+
+def take_chunk(
+    transfer_id: UUID, number: int, worker: str, *, takeover: bool
+) -> tuple[Transfer, Chunk] | None:
+    """Claim a chunk, or None when there is nothing to do: stored, held, or not wanted."""
+    settings = fleet().settings
+
+    def work(session: Session) -> tuple[Transfer, Chunk] | None:
+        claimed = claim_chunk(
+            session,
+            transfer_id,
+            number,
+            lease_seconds=settings.lease_seconds,
+            worker=worker,
+            takeover=takeover,
+        )
+        return (session.get_one(Transfer, transfer_id), claimed) if claimed else None
+
+    return fleet().transact(work)
+
+
+def move(transfer: Transfer, claimed: Chunk) -> Stored:
+    """Move a claimed chunk and enter it as stored.
+
+    Raises LeaseLost when it is somebody else's by now, PutBack when it will be
+    tried again, and the Error that ended the transfer.
+    """
+    with holding_chunk(transfer, claimed) as lease:
+        etag = _MOVE[Kind(transfer.kind)](transfer, claimed, lease)
+    return enter(claimed, etag)
+
+
+def enter(claimed: Chunk, etag: str | None, **facts: str) -> Stored:
+    """Enter a chunk as stored. Raises LeaseLost when the claim is stale."""
+    settings = fleet().settings
+    stored = fleet().transact(
+        lambda session: store_chunk(
+            session,
+            claimed,
+            etag,
+            republish_seconds=settings.republish_seconds,
+            progress_seconds=settings.progress_seconds,
+            **facts,
+        )
+    )
+    if not stored.won:
+        raise LeaseLost
+    return stored
+
+
+def _upload(transfer: Transfer, claimed: Chunk, lease: Lease) -> str:
+    store = fleet().store_for(transfer.agent_id)
+    with fleet().spool.source(transfer.path, transfer.fingerprint) as source:
+        body = FileRange(source.fd, claimed.offset, claimed.length, lease.check)
+        if transfer.upload_id:
+            return store.upload_part(
+                transfer.bucket, transfer.object_name, transfer.upload_id, claimed.number, body
+            )
+        return store.put(
+            transfer.bucket,
+            transfer.object_name,
+            body,
+            content_type=transfer.content_type,
+            metadata=object_metadata(transfer),
+            md5=transfer.md5,
+        )
+
+
+def _download(transfer: Transfer, claimed: Chunk, lease: Lease) -> str | None:
+    if not claimed.length:
+        return transfer.etag
+    blocks = (
+        fleet()
+        .store_for(transfer.agent_id)
+        .get(
+            transfer.bucket,
+            transfer.object_name,
+            start=claimed.offset,
+            length=claimed.length,
+            etag=transfer.etag,
+        )
+    )
+    offset = claimed.offset
+    with Partial(fleet().spool, transfer.path, str(transfer.id)).open() as fd:
+        for block in blocks:
+            write_at(fd, block, offset)
+            offset += len(block)
+            lease.check()
+    return transfer.etag
+
+
+_MOVE: dict[Kind, Callable[[Transfer, Chunk, Lease], str | None]] = {
+    Kind.UPLOAD: _upload,
+    Kind.DOWNLOAD: _download,
+}

@@ -1,0 +1,75 @@
+"""What is said of a file beside its bytes: its object's metadata, and its reference."""
+
+from __future__ import annotations
+
+import json
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from argosy.errors import ObjectNotFound
+from argosy.reference import FileReference
+from argosy.storage.metadata import encode_value
+from models import Transfer
+
+
+def object_metadata(transfer: Transfer) -> dict[str, str]:
+    """User metadata of the object: enough to read the file without the database.
+
+    A file that is moved in parts gets its checksums only once they are known.
+    """
+    facts = {
+        "name": transfer.name,
+        "owner": str(transfer.agent_id),
+        "transfer": str(transfer.id),
+        "sha256": transfer.sha256,
+        "md5": transfer.md5,
+        "expires-at": transfer.expires_at.isoformat() if transfer.expires_at else None,
+    }
+    return {name: value for name, value in facts.items() if value}
+
+
+def describe_object(session: Session, transfer: Transfer) -> None:
+    """Add the checksums to an object that was made of parts.
+
+    S3 takes metadata only when an upload begins, and they are computed beside
+    it. The row is written as the agent, so row-level security decides here too.
+    Raises ObjectNotFound when the agent's object is not there.
+    """
+    encoded = {name: encode_value(value) for name, value in object_metadata(transfer).items()}
+    claims = {"sub": str(transfer.agent_id), "role": "authenticated"}
+    session.execute(text("SET LOCAL ROLE authenticated"))
+    session.execute(
+        text("SELECT set_config('request.jwt.claims', :claims, true)"),
+        {"claims": json.dumps(claims)},
+    )
+    changed = session.execute(
+        text(
+            "UPDATE storage.objects SET user_metadata = "
+            "coalesce(user_metadata, '{}') || cast(:facts AS jsonb) "
+            "WHERE bucket_id = :bucket AND name = :name RETURNING id"
+        ),
+        {"facts": json.dumps(encoded), "bucket": transfer.bucket, "name": transfer.object_name},
+    ).one_or_none()
+    session.execute(text("RESET ROLE"))
+    if changed is None:
+        raise ObjectNotFound(f"{transfer.name} is not in Storage any more: upload it again.")
+
+
+def reference_to(transfer: Transfer) -> FileReference:
+    """The reference to a stored file."""
+    return FileReference(
+        id=transfer.id,
+        bucket=transfer.bucket,
+        path=transfer.object_name,
+        name=transfer.name,
+        size=transfer.size or 0,
+        content_type=transfer.content_type,
+        sha256=transfer.sha256 or "",
+        md5=transfer.md5,
+        owner=transfer.agent_id,
+        created_at=transfer.created_at,
+        expires_at=transfer.expires_at,
+        chunk_size=transfer.part_size or 0,
+        chunk_count=transfer.part_count or 1,
+    )

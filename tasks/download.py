@@ -1,0 +1,23 @@
+"""`transfer.download`: a stored file into the spool; the result is its path."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import shared_task
+
+from argosy.reference import FileReference
+from tasks.accept import accept
+from tasks.base import RequestTask
+from tasks.carry import carry
+from tasks.requests import DownloadRequest
+
+
+@shared_task(bind=True, base=RequestTask, name="transfer.download")
+def download(self: RequestTask, reference: dict[str, Any], destination: str) -> FileReference | str:
+    """Download what `reference` names to `destination`, a new path inside a spool folder.
+
+    The name appears once every byte is there and its SHA-256 is right.
+    """
+    transfer = accept(self, DownloadRequest, reference=reference, destination=destination)
+    return carry(transfer.id, self.worker, takeover=self.redelivered)

@@ -1,0 +1,96 @@
+"""What every task of one worker process shares: settings, database, storage, spool."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from functools import cached_property
+from typing import TypeVar
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from argosy.auth import Mint, Verifier
+from argosy.settings import FleetSettings, fleet_settings
+from argosy.storage.control import BucketInfo, ControlPlane
+from argosy.storage.retry import RetryPolicy
+from argosy.storage.s3 import Endpoint, ObjectStore
+from models.database import Sessions, make_engine, make_sessions, patiently
+from tasks.spool import Spool
+
+Answer = TypeVar("Answer")
+
+BUCKET_INFO_SECONDS = 30
+"""How long a bucket's limits are taken as known."""
+
+
+class Fleet:
+    """The process's way to everything outside it."""
+
+    def __init__(self, settings: FleetSettings) -> None:
+        self.settings = settings
+        self.mint = Mint(settings)
+        self.verifier = Verifier(settings)
+        self.spool = Spool(settings.spool)
+        self._bucket_infos: dict[str, tuple[float, BucketInfo]] = {}
+
+    @cached_property
+    def _sessions(self) -> Sessions:
+        return make_sessions(make_engine(self.settings.database_url))
+
+    def transact(self, work: Callable[[Session], Answer]) -> Answer:
+        """Do `work` in one transaction; again, while the database is away."""
+
+        def once() -> Answer:
+            with self._sessions.begin() as session:
+                return work(session)
+
+        return patiently(once, self.settings.database_wait_seconds)
+
+    def attempt(self, work: Callable[[Session], Answer]) -> Answer:
+        """Do `work` in one transaction, without patience."""
+        with self._sessions.begin() as session:
+            return work(session)
+
+    def store_for(self, agent_id: UUID) -> ObjectStore:
+        """Storage as this agent sees it: row-level security decides."""
+        settings = self.settings
+        return ObjectStore(
+            Endpoint(
+                url=f"{settings.supabase_url}/storage/v1/s3",
+                project_ref=settings.supabase_project_ref,
+                anon_key=settings.supabase_anon_key.get_secret_value(),
+                region=settings.supabase_region,
+            ),
+            lambda: self.mint.token_for(agent_id),
+            retries=RetryPolicy(
+                attempts=settings.storage_attempts,
+                deadline_seconds=settings.storage_deadline_seconds,
+            ),
+        )
+
+    def bucket(self, name: str) -> BucketInfo:
+        """A bucket's limits. Raises BucketNotFound, StorageUnavailable."""
+        known_at, info = self._bucket_infos.get(name, (0.0, None))
+        if info is None or time.monotonic() - known_at > BUCKET_INFO_SECONDS:
+            info = self._control.get_bucket(name)
+            self._bucket_infos[name] = time.monotonic(), info
+        return info
+
+    @cached_property
+    def _control(self) -> ControlPlane:
+        key = self.settings.supabase_service_role_key.get_secret_value()
+        return ControlPlane(self.settings.supabase_url, key)
+
+
+_fleets: dict[int, Fleet] = {}
+
+
+def fleet() -> Fleet:
+    """This process's fleet: a forked child makes its own."""
+    pid = os.getpid()
+    if pid not in _fleets:
+        _fleets.clear()
+        _fleets[pid] = Fleet(fleet_settings())
+    return _fleets[pid]

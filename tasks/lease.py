@@ -1,0 +1,62 @@
+"""A claim that is kept alive while the work goes on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from types import TracebackType
+
+import structlog
+from sqlalchemy.exc import DBAPIError
+
+log = structlog.get_logger(__name__)
+
+
+class LeaseLost(Exception):
+    """Somebody else has the work now, or it is no longer wanted: stop, change nothing."""
+
+
+class Lease:
+    """Renews a claim from a thread until the work is done.
+
+    A process that stands still stops renewing, so its work goes to another;
+    its own claim is stale then and changes nothing. After `at_most` seconds
+    renewing stops too: work that long is stuck.
+    """
+
+    def __init__(self, renew: Callable[[], bool], every: float, at_most: float = 1500) -> None:
+        self._renew = renew
+        self._every = every
+        self._rounds = max(1, int(at_most / every))
+        self._done = threading.Event()
+        self._lost = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+
+    def __enter__(self) -> Lease:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def check(self, _moved: int = 0) -> None:
+        """Raise LeaseLost once the claim was lost; called with every block."""
+        if self._lost.is_set():
+            raise LeaseLost
+
+    def _keep(self) -> None:
+        for _ in range(self._rounds):
+            if self._done.wait(self._every):
+                return
+            try:
+                if not self._renew():
+                    self._lost.set()
+                    return
+            except DBAPIError as error:  # the database is away: the claim may outlast that
+                log.warning("lease.not_renewed", error=type(error.orig).__name__)

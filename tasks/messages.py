@@ -1,0 +1,89 @@
+"""What the fleet says over the broker. Every message is a hint; the rows are the truth.
+
+A message that cannot be sent is only logged: its row says that it is due, and
+`transfer.resume` sends it later.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+import structlog
+from celery import current_app, current_task
+from celery.app.task import Context
+from kombu.exceptions import OperationalError
+from kombu.utils import json as kombu_json
+
+from models import DIGEST, Continuation
+
+REQUESTS = "argosy.requests"
+"""Exchange and queue that agents write to."""
+INTERNAL = "argosy.internal"
+"""Exchange that only the fleet writes to."""
+
+log = structlog.get_logger(__name__)
+
+
+def carried(request: Context) -> dict[str, Any]:
+    """What a later task needs to stand in for this one, as Task.replace would carry it."""
+    facts = {
+        "root_id": request.root_id,
+        "parent_id": request.parent_id,
+        "group_id": request.group,
+        "group_index": request.group_index,
+        "chord": request.chord,
+        "chain": request.chain,
+        "link": request.callbacks,
+        "link_error": request.errbacks,
+        "reply_to": request.reply_to,
+        "replaced_task_nesting": (request.get("replaced_task_nesting") or 0) + 1,
+        "shadow": request.shadow or request.task,
+    }
+    present = {name: value for name, value in facts.items() if value is not None}
+    document: dict[str, Any] = json.loads(kombu_json.dumps(present))
+    return document
+
+
+def own_task_id() -> UUID | None:
+    """The id of the running task: its own result needs no message."""
+    return UUID(current_task.request.id) if current_task else None
+
+
+def send_plan(transfer_id: UUID) -> None:
+    """Have a transfer planned that nobody plans."""
+    _send("transfer.plan", str(transfer_id))
+
+
+def send_chunks(transfer_id: UUID, numbers: Iterable[int]) -> None:
+    """Have chunks moved."""
+    for number in numbers:
+        if number == DIGEST:
+            _send("transfer.digest", str(transfer_id))
+        else:
+            _send("transfer.chunk", str(transfer_id), number)
+
+
+def send_cleanup(transfer_id: UUID) -> None:
+    """Have what a failed transfer left removed."""
+    _send("transfer.cleanup", str(transfer_id))
+
+
+def send_continuation(continuation: Continuation | None) -> None:
+    """Have a caller's transfer assembled, or its outcome recorded under the caller's task id."""
+    if continuation:
+        _send(
+            "transfer.reassemble",
+            str(continuation.transfer_id),
+            task_id=str(continuation.task_id),
+            **continuation.request,
+        )
+
+
+def _send(name: str, *arguments: object, **options: Any) -> None:
+    try:
+        current_app.send_task(name, arguments, add_to_parent=False, **options)
+    except OperationalError as error:
+        log.warning("message.not_sent", task=name, error=type(error).__name__)

@@ -1,0 +1,33 @@
+"""`transfer.reassemble`: the end of a transfer, under the task id of whoever asked for it."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import structlog
+from celery import shared_task
+from celery.exceptions import Ignore
+
+from argosy.reference import FileReference
+from models import Transfer
+from tasks.assemble import finish
+from tasks.base import OwedTask
+from tasks.fleet import fleet
+from tasks.lease import LeaseLost
+from tasks.stage import PutBack
+
+
+@shared_task(bind=True, base=OwedTask, name="transfer.reassemble")
+def reassemble(self: OwedTask, transfer_id: str) -> FileReference | str:
+    """Complete the transfer and record its result; or record how it ended before."""
+    identity = UUID(transfer_id)
+    structlog.contextvars.bind_contextvars(transfer_id=transfer_id)
+    transfer = fleet().transact(lambda session: session.get_one(Transfer, identity))
+    self.request.acting_for = transfer.agent_id
+    try:
+        ended = finish(identity, self.worker, takeover=self.redelivered)
+    except (PutBack, LeaseLost) as reason:
+        raise Ignore(type(reason).__name__) from None
+    if ended is None:
+        raise Ignore("carried on by others")
+    return ended

@@ -1,0 +1,66 @@
+"""`transfer.resume`: whatever nobody holds is sent again. Beat runs it every few seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+from celery import shared_task
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from models import Continuation
+from models.continuations import due_assemblies, due_cleanups, due_continuations, due_plans
+from models.ledger import due_chunks
+from tasks.base import FleetTask
+from tasks.fleet import fleet
+from tasks.messages import send_chunks, send_cleanup, send_continuation, send_plan
+
+BATCH = 500
+LOCK = 0x4152474F5359  # "ARGOSY": one resume at a time, however many beats there are
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Due:
+    """What is to be sent again."""
+
+    plans: Sequence[UUID] = ()
+    chunks: Sequence[tuple[UUID, int]] = ()
+    continuations: Sequence[Continuation] = ()
+    cleanups: Sequence[UUID] = ()
+
+
+@shared_task(bind=True, base=FleetTask, name="transfer.resume")
+def resume(_self: FleetTask) -> None:
+    """Send again what seems lost: safe to run at any time, and twice at once."""
+    due = fleet().transact(_collect)
+    for transfer_id in due.plans:
+        send_plan(transfer_id)
+    for transfer_id, number in due.chunks:
+        send_chunks(transfer_id, [number])
+    for continuation in due.continuations:
+        send_continuation(continuation)
+    for transfer_id in due.cleanups:
+        send_cleanup(transfer_id)
+    counts = {name: len(found) for name, found in vars(due).items() if found}
+    if counts:
+        log.info("transfer.resumed", **counts)
+
+
+def _collect(session: Session) -> Due:
+    if not session.scalar(select(func.pg_try_advisory_xact_lock(LOCK))):
+        return Due()
+    again = fleet().settings.republish_seconds
+    return Due(
+        due_plans(session, limit=BATCH, republish_seconds=again),
+        due_chunks(session, limit=BATCH, republish_seconds=again),
+        [
+            *due_assemblies(session, limit=BATCH, republish_seconds=again),
+            *due_continuations(session, limit=BATCH, republish_seconds=again),
+        ],
+        due_cleanups(session, limit=BATCH),
+    )

@@ -1,0 +1,38 @@
+"""`transfer.upload`: a file of the spool into Storage; the result is its reference."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from argosy.reference import FileReference
+from tasks.accept import accept
+from tasks.base import RequestTask
+from tasks.carry import carry
+from tasks.fleet import fleet
+from tasks.requests import UploadRequest
+
+
+@shared_task(bind=True, base=RequestTask, name="transfer.upload")
+def upload(
+    self: RequestTask,
+    source: str,
+    bucket: str | None = None,
+    name: str | None = None,
+    content_type: str | None = None,
+    idempotency_key: str | None = None,
+) -> FileReference | str:
+    """Upload `source`, a path inside a spool folder.
+
+    `name` is the file's name for people, any Unicode. The same
+    `idempotency_key` from the same agent names the same transfer.
+    """
+    transfer = accept(
+        self,
+        UploadRequest,
+        idempotency_key,
+        source=source,
+        bucket=bucket or fleet().settings.bucket,
+        name=name,
+        content_type=content_type,
+    )
+    return carry(transfer.id, self.worker, takeover=self.redelivered)

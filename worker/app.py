@@ -1,0 +1,82 @@
+"""The Celery application of the fleet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery
+from celery.signals import setup_logging
+from kombu import Connection
+
+from argosy.settings import FleetSettings, fleet_settings
+from worker.logs import configure_logging
+from worker.queues import DEAD_LETTERS, QUEUES, ROUTES, dead
+from worker.schedule import schedule
+
+TASK_MODULES = (
+    "tasks.upload",
+    "tasks.chunk",
+    "tasks.digest",
+    "tasks.reassemble",
+    "tasks.download",
+    "tasks.replan",
+    "tasks.cleanup",
+    "tasks.resume",
+)
+
+
+def configuration(settings: FleetSettings) -> dict[str, Any]:
+    """Celery's settings; each that is not the default has a reason in `docs/celery.md`."""
+    return {
+        "broker_url": settings.broker_url,
+        "result_backend": settings.result_url,
+        "imports": TASK_MODULES,
+        "accept_content": ["json"],
+        "task_serializer": "json",
+        "result_serializer": "json",
+        "task_queues": QUEUES,
+        "task_routes": ROUTES,
+        "task_default_queue": "argosy.upkeep",
+        "task_default_exchange": "argosy.internal",
+        "task_default_routing_key": "argosy.upkeep",
+        "task_create_missing_queues": False,
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        "worker_prefetch_multiplier": 1,
+        "worker_detect_quorum_queues": True,
+        "worker_cancel_long_running_tasks_on_connection_loss": True,
+        "worker_hijack_root_logger": False,
+        "worker_max_memory_per_child": settings.child_memory_mb * 1024,
+        "worker_send_task_events": True,
+        "task_send_sent_event": True,
+        "broker_connection_retry_on_startup": True,
+        "broker_transport_options": {"confirm_publish": True},
+        "broker_pool_limit": 2,
+        "result_expires": 7 * 24 * 3600,
+        "beat_schedule": schedule(settings),
+        "beat_schedule_filename": str(settings.state_dir / "beat-schedule"),
+    }
+
+
+def make_app(settings: FleetSettings) -> Celery:
+    """The application, not connected to anything yet."""
+    made = Celery("argosy", set_as_current=True)
+    made.conf.update(configuration(settings))
+    return made
+
+
+def declare_topology(settings: FleetSettings) -> None:
+    """Declare exchanges and queues, dead letters included, before anybody publishes."""
+    with Connection(settings.broker_url) as connection:
+        channel = connection.default_channel
+        dead(channel).declare()
+        for queue in (DEAD_LETTERS, *QUEUES):
+            queue(channel).declare()
+
+
+@setup_logging.connect
+def _set_up_logging(**_: Any) -> None:
+    configure_logging()
+
+
+app = make_app(fleet_settings())

@@ -1,0 +1,18 @@
+"""What beat sends, and how often. Every entry is safe to run twice, and at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from argosy.settings import FleetSettings
+
+
+def schedule(settings: FleetSettings) -> dict[str, dict[str, Any]]:
+    """Beat's schedule. A tick that nobody took before the next one is worth nothing."""
+    return {
+        "resume": {
+            "task": "transfer.resume",
+            "schedule": settings.resume_seconds,
+            "options": {"expires": settings.resume_seconds},
+        }
+    }
