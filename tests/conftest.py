@@ -1,0 +1,79 @@
+"""One real deployment for all tests that need one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery.result import AsyncResult
+
+from argosy.auth import TOKEN_HEADER
+from tasks import transfer
+from tests.deployment import AgentInTest, Deployment
+
+MB = 1_000_000
+RESULT_SECONDS = 90
+
+
+@pytest.fixture(scope="session")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """Servers, two workers and beat; every test shares them."""
+    made = Deployment(tmp_path_factory.mktemp("deployment"))
+    try:
+        made.start()
+        made.start_worker("one")
+        made.start_worker("two")
+        made.start_beat()
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture
+def spool(deployment: Deployment) -> Iterator[Path]:
+    """The spool folder, emptied afterwards."""
+    yield deployment.spool
+    deployment.clear_spool()
+
+
+@pytest.fixture(scope="session")
+def shared_agent(deployment: Deployment) -> AgentInTest:
+    """One agent for tests that do not mind what others stored."""
+    return deployment.add_agent()
+
+
+@pytest.fixture
+def agent(deployment: Deployment) -> AgentInTest:
+    """An agent of this test alone: its folder is empty."""
+    return deployment.add_agent()
+
+
+class Sender:
+    """Sends requests as one agent, without signing the whole process in."""
+
+    def __init__(self, agent: AgentInTest) -> None:
+        self.agent = agent
+        self.headers = {TOKEN_HEADER: agent.token()}
+
+    def upload(self, source: Path | str, **options: Any) -> AsyncResult:
+        """`transfer.upload`."""
+        return transfer.upload.apply_async((str(source),), options, headers=self.headers)
+
+    def download(self, reference: Any, destination: Path | str) -> AsyncResult:
+        """`transfer.download`."""
+        return transfer.download.apply_async((reference, str(destination)), headers=self.headers)
+
+
+@pytest.fixture
+def sender(agent: AgentInTest) -> Sender:
+    """Requests of this test's own agent."""
+    return Sender(agent)
+
+
+def pytest_configure() -> None:
+    """Tests never act for whoever ran them."""
+    for name in ("ARGOSY_AGENT", "ARGOSY_AGENT_KEY"):
+        os.environ.pop(name, None)

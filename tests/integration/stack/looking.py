@@ -1,0 +1,57 @@
+"""What runs, seen from outside: by pid, session, working folder and environment."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from local.processes import is_alive, wait_until
+from local.stack import Stack
+
+Born = tuple[int, float]
+
+
+def everything_of(stack: Stack) -> list[psutil.Process]:
+    """The main processes, all their descendants, and whoever shares a session with them."""
+    mains = [psutil.Process(server.pid) for server in stack.servers if server.pid]
+    if epmd := getattr(stack.rabbitmq, "epmd", None):
+        mains.append(psutil.Process(epmd.pid))
+    families = [process for main in mains for process in [main, *main.children(recursive=True)]]
+    sessions = {main.pid for main in mains}
+    return [
+        *families,
+        *(process for process in psutil.process_iter() if _session(process) in sessions),
+    ]
+
+
+def running_in(data: Path) -> list[psutil.Process]:
+    """Processes that work in the folder, or name it in their command or environment."""
+    return [
+        process for process in psutil.process_iter() if is_alive(process) and _names(process, data)
+    ]
+
+
+def all_gone(processes: list[psutil.Process], seconds: float = 5.0) -> bool:
+    return wait_until(lambda: not any(map(is_alive, processes)), seconds=seconds)
+
+
+def born(processes: list[psutil.Process]) -> list[Born]:
+    return [(process.pid, process.create_time()) for process in processes]
+
+
+def _session(process: psutil.Process) -> int | None:
+    with suppress(ProcessLookupError):
+        return os.getsid(process.pid)
+    return None
+
+
+def _names(process: psutil.Process, data: Path) -> bool:
+    if process.pid == os.getpid():
+        return False
+    with suppress(psutil.Error):
+        words = [process.cwd(), *process.cmdline(), *process.environ().values()]
+        return any(str(data) in word for word in words)
+    return False

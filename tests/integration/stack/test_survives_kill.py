@@ -1,0 +1,99 @@
+"""A server that is SIGKILLed comes back on its port, with its data."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from importlib.util import find_spec
+
+import httpx
+import kombu
+import psutil
+import psycopg
+import pytest
+import redis
+
+from local.servers import Server
+from local.stack import Stack
+
+from .looking import all_gone
+
+MNESIA_WRITES_AFTER = 4.0
+"""RabbitMQ has a new queue's declaration on the disk some seconds after it said so."""
+
+
+def family(server: Server) -> list[psutil.Process]:
+    main = psutil.Process(server.pid)
+    return [main, *main.children(recursive=True)]
+
+
+def test_postgres(stack: Stack) -> None:
+    before = family(stack.postgres), stack.postgres.port
+    open_session = psycopg.connect(stack.environment["DATABASE_URL"], autocommit=True)
+    open_session.execute("INSERT INTO cargo VALUES ('tea')")
+    stack.postgres.kill()
+    assert all_gone(before[0], seconds=0)
+    assert not stack.postgres.is_running()
+    stack.postgres.start()
+    assert stack.postgres.port == before[1]
+    with psycopg.connect(stack.environment["DATABASE_URL"]) as connection:
+        assert connection.execute("SELECT name FROM cargo").fetchall() == [("tea",)]
+
+
+def test_postgres_killed_behind_our_back(stack: Stack) -> None:
+    with psycopg.connect(stack.environment["DATABASE_URL"]):
+        os.kill(stack.postgres.pid, signal.SIGKILL)
+        while stack.postgres.is_running():
+            time.sleep(0.01)
+        stack.postgres.start()
+    psycopg.connect(stack.environment["DATABASE_URL"]).close()
+
+
+def test_valkey(stack: Stack) -> None:
+    url, port = stack.environment["RESULT_URL"], stack.valkey.port
+    with redis.Redis.from_url(url) as client:
+        client.set("cargo", "tea")
+        time.sleep(1.1)  # the append-only file is synced each second
+    stack.valkey.kill()
+    assert not stack.valkey.is_running()
+    stack.valkey.start()
+    assert stack.valkey.port == port
+    with redis.Redis.from_url(url) as client:
+        assert client.get("cargo") == b"tea"
+
+
+def test_rabbitmq(stack: Stack) -> None:
+    before, port = family(stack.rabbitmq), stack.rabbitmq.port
+    url = stack.environment["BROKER_URL"]
+    queue = kombu.Queue("cargo", durable=True, queue_arguments={"x-queue-type": "quorum"})
+    with kombu.Connection(url, transport_options={"confirm_publish": True}) as connection:
+        queue(connection.default_channel).declare()
+        time.sleep(MNESIA_WRITES_AFTER)
+        connection.Producer().publish({"cargo": "tea"}, routing_key="cargo")
+    stack.rabbitmq.kill()
+    assert all_gone(before, seconds=1)
+    stack.rabbitmq.start()
+    assert stack.rabbitmq.port == port
+    with kombu.Connection(url) as connection:
+        message = queue(connection.default_channel).get()
+        assert message.payload == {"cargo": "tea"}
+        message.ack()
+
+
+@pytest.mark.skipif(not find_spec("local.supabase.__main__"), reason="not built yet")
+def test_supabase(stack: Stack) -> None:
+    stack.supabase.start()
+    port, pid = stack.supabase.port, stack.supabase.pid
+    keys = {
+        "apikey": stack.environment["SUPABASE_ANON_KEY"],
+        "Authorization": f"Bearer {stack.environment['SUPABASE_SERVICE_ROLE_KEY']}",
+    }
+    buckets = f"{stack.environment['SUPABASE_URL']}/storage/v1/bucket"
+    httpx.post(buckets, headers=keys, json={"id": "hold", "name": "hold"}).raise_for_status()
+    stack.supabase.kill()
+    assert not psutil.pid_exists(pid)
+    stack.supabase.start()
+    assert stack.supabase.port == port
+    found = httpx.get(buckets, headers=keys).raise_for_status().json()
+    assert "hold" in [bucket["id"] for bucket in found]
