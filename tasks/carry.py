@@ -8,10 +8,10 @@ from celery.exceptions import Ignore
 from sqlalchemy.orm import Session
 
 from argosy.reference import FileReference
-from models import Transfer
+from models import State, Transfer
 from models.transitions import claim
-from tasks.assemble import finish, outcome
-from tasks.chunk import move
+from tasks.assemble import finish
+from tasks.chunk import move, take_chunk
 from tasks.fleet import fleet
 from tasks.lease import LeaseLost
 from tasks.plan import PLANNING, plan
@@ -37,12 +37,16 @@ def _carry(transfer_id: UUID, worker: str, *, takeover: bool) -> FileReference |
     claimed, transfer = fleet().transact(
         lambda session: _take(session, transfer_id, worker, takeover=takeover)
     )
-    if claimed is None:
-        return outcome(transfer)
-    planned = plan(claimed)
-    if planned is None:
+    if claimed:
+        started = plan(claimed)
+    elif transfer.state == State.MOVING and transfer.part_count == 1:
+        # The worker that moved this small file may be gone with its message.
+        started = take_chunk(transfer_id, 1, worker, takeover=takeover)
+    else:
+        return finish(transfer_id, worker, takeover=takeover)
+    if started is None:
         return None
-    move(*planned)
+    move(*started)
     return finish(transfer_id, worker, takeover=takeover)
 
 

@@ -153,6 +153,11 @@ class Deployment:
         beat.start()
         return beat
 
+    def stack_of(self, name: str) -> Any:
+        """One process of the local stack: a server, or a worker by its name."""
+        assert self.stack, "only the local stack's processes can be handled"
+        return next(server for server in self.stack.servers if server.name == name)
+
     def add_agent(self, role: str = "worker") -> AgentInTest:
         """Create an agent by the operator's command."""
         name = f"test-{uuid4().hex[:12]}"
