@@ -15,7 +15,7 @@ from uuid import UUID
 
 import httpx
 import jwt
-from jwt.exceptions import PyJWKClientError
+from jwt.exceptions import PyJWKClientConnectionError, PyJWKClientError, PyJWTError
 
 from argosy.errors import AccessDenied, InvalidToken, NotSignedIn, StorageUnavailable
 from argosy.settings import AgentSettings, FleetSettings, agent_settings
@@ -53,7 +53,8 @@ class Verifier:
     def verify(self, token: str | None, *, leeway_seconds: float = 0) -> Identity:
         """Who the token speaks for.
 
-        Raises NotSignedIn without one, InvalidToken when it is not good.
+        Raises NotSignedIn without one, InvalidToken when it is not good,
+        StorageUnavailable when the project's public keys cannot be fetched.
         """
         if not token:
             raise NotSignedIn(
@@ -63,7 +64,11 @@ class Verifier:
         try:
             claims = self._decode(token, leeway_seconds)
             return Identity(UUID(claims["sub"]), float(claims["exp"]))
-        except (jwt.InvalidTokenError, PyJWKClientError, ValueError) as error:
+        except PyJWKClientConnectionError:
+            raise StorageUnavailable(
+                "The public keys of Supabase Auth cannot be fetched: try again."
+            ) from None
+        except (PyJWTError, PyJWKClientError, ValueError) as error:
             raise InvalidToken(
                 f"The access token is not accepted ({type(error).__name__}): sign in again."
             ) from None
@@ -87,7 +92,9 @@ class Verifier:
         if algorithm == "HS256" and self._secret:
             return self._secret.get_secret_value(), ["HS256"]
         if algorithm in ASYMMETRIC:
-            return self._jwks.get_signing_key_from_jwt(token).key, [algorithm]
+            key = self._jwks.get_signing_key_from_jwt(token)
+            if key.algorithm_name == algorithm:
+                return key.key, [algorithm]
         raise jwt.InvalidAlgorithmError(f"algorithm {algorithm!r} is not taken")
 
 
@@ -131,7 +138,7 @@ class Mint:
     def _key(self) -> tuple[Any, str, dict[str, Any] | None]:
         if self._settings.supabase_jwt_signing_key:
             jwk = jwt.PyJWK.from_json(self._settings.supabase_jwt_signing_key.get_secret_value())
-            return jwk.key, jwk.algorithm_name, {"kid": jwk.key_id}
+            return jwk.key, jwk.algorithm_name, {"kid": jwk.key_id} if jwk.key_id else None
         secret = self._settings.supabase_jwt_secret  # settings refuse to have neither
         return secret.get_secret_value() if secret else "", "HS256", None
 

@@ -34,7 +34,8 @@
     │   └── ObjectChanged            object_changed
     └── TransferError                the transfer as a whole
         ├── TransferCancelled        transfer_cancelled
-        └── TooManyAttempts          too_many_attempts
+        ├── TooManyAttempts          too_many_attempts
+        └── InternalError            internal_error           (retryable)
 
 `code` is stable and is what rows, metrics and other languages use. `retryable`
 says whether the same call may succeed later. `retry_after` (seconds) is what
@@ -279,6 +280,13 @@ class TooManyAttempts(TransferError):
     """One step failed again and again; the last error is in the message."""
 
     code = "too_many_attempts"
+
+
+class InternalError(TransferError):
+    """The fleet met something it was not made for; its log has the details."""
+
+    code = "internal_error"
+    retryable = True
 
 
 def _tree(root: type[Error]) -> dict[str, type[Error]]:

@@ -14,7 +14,11 @@ from argosy.errors import InvalidReference
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Md5 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00]*$")]
+Note = Annotated[str, StringConstraints(max_length=4096, pattern=r"^[^\x00]*$")]
+
+MAX_BYTES = 5 * 1024**4
+"""S3: an object has at most 5 TiB."""
 
 
 class FileReference(BaseModel):
@@ -30,19 +34,19 @@ class FileReference(BaseModel):
     bucket: Text
     path: Text
     name: Text
-    size: int = Field(ge=0)
+    size: int = Field(ge=0, le=MAX_BYTES)
     content_type: Text
-    encoding: str | None = None
+    encoding: Note | None = None
     sha256: Sha256
     md5: Md5 | None = None
     owner: UUID
     created_at: datetime
     expires_at: datetime | None = None
-    grants: tuple[str, ...] = ()
-    chunk_size: int = Field(ge=0)
-    chunk_count: int = Field(ge=1)
+    grants: tuple[Note, ...] = ()
+    chunk_size: int = Field(ge=0, le=MAX_BYTES)
+    chunk_count: int = Field(ge=1, le=10_000)
     derivatives: tuple[dict[str, Any], ...] = ()
-    metadata: dict[str, str] = Field(default_factory=dict)
+    metadata: dict[Note, Note] = Field(default_factory=dict)
 
     @classmethod
     def parse(cls, document: FileReference | Mapping[str, Any]) -> FileReference:

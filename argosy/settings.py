@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from jwt import PyJWK, PyJWTError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIB = 1024 * 1024
@@ -42,6 +50,13 @@ def _split_paths(value: Any) -> Any:
     return value
 
 
+def _check_jwk(text: str) -> None:
+    try:
+        PyJWK.from_json(text)
+    except (PyJWTError, ValueError):
+        raise ValueError("SUPABASE_JWT_SIGNING_KEY is not a private key as a JWK") from None
+
+
 def _absolute(paths: tuple[Path, ...]) -> tuple[Path, ...]:
     for path in paths:
         if not path.is_absolute():
@@ -49,6 +64,10 @@ def _absolute(paths: tuple[Path, ...]) -> tuple[Path, ...]:
     return tuple(Path(os.path.realpath(path)) for path in paths)
 
 
+BrokerUrl = Annotated[str, _url_with("amqp", "amqps", "redis", "rediss")]
+ResultUrl = Annotated[str, _url_with("redis", "rediss")]
+DatabaseUrl = Annotated[str, _url_with("postgresql", "postgres")]
+Bucket = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 HttpUrl = Annotated[str, _url_with("http", "https")]
 SpoolPaths = Annotated[
     tuple[Path, ...], NoDecode, BeforeValidator(_split_paths), AfterValidator(_absolute)
@@ -59,7 +78,11 @@ class AgentSettings(BaseSettings):
     """What an agent's process knows."""
 
     model_config = SettingsConfigDict(
-        env_prefix="ARGOSY_", extra="ignore", populate_by_name=True, frozen=True
+        env_prefix="ARGOSY_",
+        extra="ignore",
+        populate_by_name=True,
+        frozen=True,
+        allow_inf_nan=False,
     )
 
     supabase_url: HttpUrl = Field(
@@ -68,11 +91,15 @@ class AgentSettings(BaseSettings):
     supabase_anon_key: SecretStr = Field(
         validation_alias="SUPABASE_ANON_KEY", description="The project's public (anon) key."
     )
-    broker_url: str = Field(
-        validation_alias="BROKER_URL", description="RabbitMQ, as a Celery broker URL."
+    broker_url: BrokerUrl = Field(
+        validation_alias="BROKER_URL",
+        repr=False,
+        description="RabbitMQ, as a Celery broker URL.",
     )
-    result_url: str = Field(
-        validation_alias="RESULT_URL", description="Valkey or Redis, as a Celery result backend."
+    result_url: ResultUrl = Field(
+        validation_alias="RESULT_URL",
+        repr=False,
+        description="Valkey or Redis, as a Celery result backend.",
     )
     agent: str | None = Field(None, description="The agent's name, to sign in with.")
     agent_key: SecretStr | None = Field(None, description="The agent's key, printed once.")
@@ -102,15 +129,16 @@ class FleetSettings(AgentSettings):
     supabase_region: str = Field(
         "us-east-1", description="Region in the S3 signature: the server's own or us-east-1."
     )
-    database_url: Annotated[str, _url_with("postgresql", "postgres")] = Field(
+    database_url: DatabaseUrl = Field(
         validation_alias="DATABASE_URL",
+        repr=False,
         description="Supabase's Postgres, where schema `argosy` lives.",
     )
     spool: SpoolPaths = Field(
         min_length=1,
         description=f"Folders that sources and destinations are in, separated by `{os.pathsep}`.",
     )
-    bucket: str = Field("agent-transfers", description="Bucket of uploads that name none.")
+    bucket: Bucket = Field("agent-transfers", description="Bucket of uploads that name none.")
     bucket_size_limit: int = Field(
         50 * 1024**3, gt=0, description="Bytes that a file in the fleet's buckets may have."
     )
@@ -166,6 +194,11 @@ class FleetSettings(AgentSettings):
     child_memory_mb: int = Field(
         190, ge=64, description="Resident MB after which a worker's child is replaced."
     )
+    agent_queue: str = Field(
+        "celery",
+        min_length=1,
+        description="Queue of a chained task that the fleet does not know and that names none.",
+    )
     flower_port: int = Field(5555, ge=0, le=65535, description="Port of `argosy flower`.")
     state_dir: Path = Field(
         Path(".argosy"), description="Folder of beat's schedule and Flower's state."
@@ -175,6 +208,8 @@ class FleetSettings(AgentSettings):
         """Refuse a fleet that could neither verify nor mint a token."""
         if not (self.supabase_jwt_secret or self.supabase_jwt_signing_key):
             raise ValueError("SUPABASE_JWT_SECRET or SUPABASE_JWT_SIGNING_KEY is needed")
+        if self.supabase_jwt_signing_key:
+            _check_jwk(self.supabase_jwt_signing_key.get_secret_value())
 
 
 SettingsT = TypeVar("SettingsT", bound=AgentSettings)

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import httpx
-from botocore.auth import UNSIGNED_PAYLOAD, S3SigV4Auth  # type: ignore[import-untyped]
-from botocore.awsrequest import AWSRequest  # type: ignore[import-untyped]
+from botocore.auth import UNSIGNED_PAYLOAD, S3SigV4Auth
+from botocore.awsrequest import AWSRequest
 
 from argosy.errors import InvalidToken
 
@@ -41,7 +41,7 @@ class _Credentials(NamedTuple):
     token: str
 
 
-class _UnsignedPayload(S3SigV4Auth):  # type: ignore[misc]
+class _UnsignedPayload(S3SigV4Auth):
     def payload(self, request: AWSRequest) -> str:  # noqa: ARG002
         return str(UNSIGNED_PAYLOAD)
 

@@ -1,15 +1,21 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import kombu
 import psycopg
 import pytest
 
 from local.servers import fleet
 from local.servers.broker import EXISTING
 from local.stack import Stack
+
+QUEUE = kombu.Queue("cargo", durable=True, queue_arguments={"x-queue-type": "quorum"})
+WRITTEN_DOWN_AFTER = 4.0
+"""RabbitMQ has a new queue's declaration on the disk some seconds after it said so."""
 
 FAKE_ARGOSY = Path(__file__).parent / "fake_argosy.py"
 
@@ -30,6 +36,21 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         connection.execute("CREATE TABLE cargo (name text)")
     yield stack
     stack.kill()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def queue_declared_at(stack: Stack) -> float:
+    """When the durable queue was declared: early, so that nobody has to wait for it."""
+    with kombu.Connection(stack.broker_url) as connection:
+        QUEUE(connection.default_channel).declare()
+    return time.monotonic()
+
+
+@pytest.fixture
+def durable_queue(queue_declared_at: float) -> kombu.Queue:
+    """A quorum queue that RabbitMQ has had the time to write down."""
+    time.sleep(max(0, queue_declared_at + WRITTEN_DOWN_AFTER - time.monotonic()))
+    return QUEUE
 
 
 @pytest.fixture

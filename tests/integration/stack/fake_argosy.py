@@ -19,8 +19,8 @@ def main() -> None:
         app.start(["beat", "-l", "INFO", "-s", "beat-schedule"])
     elif command == "flower":
         app.start(["flower", f"--port={options['--port']}"])
-    elif command == "migrate":
-        print("nothing to migrate")
+    elif command == "fail":
+        sys.exit("no such luck")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import tempfile
 from ipaddress import ip_address
 from pathlib import Path
 
-import amqp
 import httpx
 import psutil
 import psycopg
@@ -20,7 +19,7 @@ import redis
 from kombu import Connection
 
 from local.folder_lock import FolderTaken
-from local.servers import ServerFailed, postgres_files
+from local.servers import ServerFailed, fleet, postgres_files
 from local.servers.rabbitmq import RabbitMQ
 from local.stack import Stack
 
@@ -67,8 +66,8 @@ def test_passwords_are_asked_for(stack: Stack) -> None:
         redis.Redis(port=stack.valkey.port).ping()
     with pytest.raises(psycopg.OperationalError, match="password"):
         psycopg.connect(host="127.0.0.1", port=stack.postgres.port, user="postgres")
-    with pytest.raises(amqp.AccessRefused):
-        amqp.Connection(f"127.0.0.1:{stack.rabbitmq.port}", "guest", "guest").connect()
+    as_guest = httpx.get(stack.rabbitmq.management_url + "api/whoami", auth=("guest", "guest"))
+    assert as_guest.status_code == 401
 
 
 def test_every_listener_is_on_the_loopback(stack: Stack) -> None:
@@ -121,6 +120,11 @@ def test_a_failed_start_shows_the_log(small_stack: Stack) -> None:
         file.write_text("this is no manifest\n")
     with pytest.raises(ServerFailed, match=r"(?s)valkey ended before it was ready.*manifest"):
         small_stack.valkey.start()
+
+
+def test_a_failed_command_shows_what_it_said(small_stack: Stack, fake_fleet: Path) -> None:
+    with pytest.raises(ServerFailed, match=r"(?s)argosy fail.*no such luck"):
+        fleet.run("fail", small_stack.environment, small_stack.data)
 
 
 def test_a_port_that_somebody_took_first_is_replaced(small_stack: Stack) -> None:

@@ -19,9 +19,6 @@ from local.stack import Stack
 
 from .looking import all_gone
 
-MNESIA_WRITES_AFTER = 4.0
-"""RabbitMQ has a new queue's declaration on the disk some seconds after it said so."""
-
 
 def family(server: Server) -> list[psutil.Process]:
     main = psutil.Process(server.pid)
@@ -63,20 +60,17 @@ def test_valkey(stack: Stack) -> None:
         assert client.get("cargo") == b"tea"
 
 
-def test_rabbitmq(stack: Stack) -> None:
+def test_rabbitmq(stack: Stack, durable_queue: kombu.Queue) -> None:
     before, port = family(stack.rabbitmq), stack.rabbitmq.port
     url = stack.environment["BROKER_URL"]
-    queue = kombu.Queue("cargo", durable=True, queue_arguments={"x-queue-type": "quorum"})
     with kombu.Connection(url, transport_options={"confirm_publish": True}) as connection:
-        queue(connection.default_channel).declare()
-        time.sleep(MNESIA_WRITES_AFTER)
-        connection.Producer().publish({"cargo": "tea"}, routing_key="cargo")
+        connection.Producer().publish({"cargo": "tea"}, routing_key=durable_queue.name)
     stack.rabbitmq.kill()
     assert all_gone(before, seconds=1)
     stack.rabbitmq.start()
     assert stack.rabbitmq.port == port
     with kombu.Connection(url) as connection:
-        message = queue(connection.default_channel).get()
+        message = durable_queue(connection.default_channel).get()
         assert message.payload == {"cargo": "tea"}
         message.ack()
 

@@ -64,7 +64,7 @@ def wait_for(words: str, data: Path, child: subprocess.Popen[bytes]) -> None:
 
 def test_up_until_interrupted(tmp_path: Path, fake_fleet: Path) -> None:
     data = tmp_path / "data"
-    with up(data, fake_fleet, "--workers", "1", "--broker", "rabbitmq") as child:
+    with up(data, fake_fleet, "--workers", "1", "--concurrency", "1") as child:
         wait_for("Ctrl-C ends it all", data, child)
         everything = [p for p in running_in(data) if p.pid != child.pid]
         assert {"beam.smp", "epmd", "postgres", "valkey-server"} <= {p.name() for p in everything}

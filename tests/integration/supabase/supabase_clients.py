@@ -16,21 +16,25 @@ from botocore.exceptions import ClientError
 from supabase_servers import SECRET, Supabase
 
 
-def s3_client(server: Supabase, key: str, secret: str, token: str | None = None) -> Any:
+def s3_client(
+    server: Supabase, key: str, secret: str, token: str | None = None, region: str = "us-east-1"
+) -> Any:
     client = boto3.client(
         "s3",
         endpoint_url=server.s3_url,
         aws_access_key_id=key,
         aws_secret_access_key=secret,
         aws_session_token=token,
-        region_name="us-east-1",
+        region_name=region,
         config=Config(
+            signature_version="s3v4",
             retries={"max_attempts": 1},
             s3={"addressing_style": "path"},
             request_checksum_calculation="when_required",
         ),
     )
     client.meta.events.register("before-parse.s3", _read_errors)
+    client.meta.events.register("before-call.s3.DeleteObjects", announce_xml)
     return client
 
 
@@ -67,3 +71,8 @@ def _read_errors(response_dict: dict[str, Any], **_: Any) -> None:
     namespace = b' xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
     if response_dict["status_code"] >= 400:
         response_dict["body"] = response_dict["body"].replace(namespace, b"")
+
+
+def announce_xml(params: dict[str, Any], **_: Any) -> None:
+    """Say that the body is XML: without it the server ignores the body; boto3 does not say so."""
+    params["headers"]["Content-Type"] = "application/xml"

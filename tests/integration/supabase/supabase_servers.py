@@ -124,9 +124,9 @@ class Supabase:
         return self._process.pid
 
     def start(self) -> None:
+        options = ["--port", str(self.port), "--data", str(self.data)]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "local.supabase", "serve"]
-            + ["--port", str(self.port), "--data", str(self.data)],
+            [sys.executable, "-m", "local.supabase", "serve", *options],
             env=self._environment,
             cwd=ROOT,
         )

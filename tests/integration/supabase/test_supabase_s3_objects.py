@@ -120,9 +120,7 @@ def test_presigned_urls(s3: Any, bucket: str) -> None:
 
 
 def test_a_region_of_another_name_is_refused(supabase: Supabase, bucket: str) -> None:
-    client = s3_client(supabase, "static-key", "static-secret")
-    client.meta.config.region_name = "eu-west-9"
-    client._request_signer._region_name = "eu-west-9"
+    client = s3_client(supabase, "static-key", "static-secret", region="eu-west-9")
     assert refused(client.list_objects_v2, Bucket=bucket) == (403, "SignatureDoesNotMatch")
 
 

@@ -10,7 +10,7 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
-from supabase_clients import Agent, refused
+from supabase_clients import Agent, announce_xml, refused
 from supabase_servers import Postgres, Supabase
 
 MIB = 1024 * 1024
@@ -20,10 +20,7 @@ BODIES = [bytes([n]) * size for n, size in enumerate((5 * MIB, 6 * MIB, 1000))]
 def with_xml(client: Any) -> Any:
     """Let boto3 announce the body of Complete as what it is."""
 
-    def announce(params: dict[str, Any], **_: Any) -> None:
-        params["headers"]["Content-Type"] = "application/xml"
-
-    client.meta.events.register("before-call.s3.CompleteMultipartUpload", announce)
+    client.meta.events.register("before-call.s3.CompleteMultipartUpload", announce_xml)
     return client
 
 
