@@ -118,9 +118,7 @@ def _due_transfers(states: tuple[State, ...], limit: int) -> Select[UUID]:
     )
 
 
-def _mark_sent(
-    session: Session, late: Select[UUID], republish_seconds: float
-) -> Sequence[UUID]:
+def _mark_sent(session: Session, late: Select[UUID], republish_seconds: float) -> Sequence[UUID]:
     return session.scalars(
         update(Transfer)
         .where(Transfer.id.in_(late))

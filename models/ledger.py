@@ -27,6 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
+from argosy.errors import Error
 from models.chunk import DIGEST, Chunk, ChunkState
 from models.transfer import State, Transfer
 from models.transitions import advance, record
@@ -141,13 +142,13 @@ def renew_chunk(session: Session, chunk: Chunk, lease_seconds: float) -> bool:
 
 
 def release_chunk(
-    session: Session, chunk: Chunk, reason: str, *, retry_in: float, blameless: bool
+    session: Session, chunk: Chunk, error: Error, *, retry_in: float, blameless: bool
 ) -> None:
     """Give a claimed chunk back, to be sent again after `retry_in` seconds.
 
     A blameless release (Storage was away) does not count as an attempt.
     """
-    session.execute(
+    released = session.execute(
         update(Chunk)
         .where(_held(chunk))
         .values(
@@ -155,17 +156,41 @@ def release_chunk(
             lease_until=None,
             republish_at=func.now() + timedelta(seconds=retry_in),
             attempts=Chunk.attempts - (1 if blameless else 0),
-            last_error=reason,
+            last_error=_reason(error),
         )
+        .returning(Chunk.number)
+        .execution_options(**_NO_SYNC)
+    ).one_or_none()
+    if released is not None:
+        _record_put_back(session, chunk, error, retry_in)
+
+
+def drop_chunk(session: Session, chunk: Chunk, error: Error) -> None:
+    """Let go of a claimed chunk whose transfer ends with this error."""
+    session.execute(
+        update(Chunk)
+        .where(_held(chunk))
+        .values(state=ChunkState.QUEUED, lease_until=None, last_error=_reason(error))
         .execution_options(**_NO_SYNC)
     )
+
+
+def _reason(error: Error) -> str:
+    return f"{error.code}: {error.message}"[:500]
+
+
+def _record_put_back(session: Session, chunk: Chunk, error: Error, retry_in: float) -> None:
     record(
         session,
         "chunk.put_back",
         transfer_id=chunk.transfer_id,
         epoch=chunk.epoch,
         worker=chunk.worker,
-        detail={"number": chunk.number, "reason": reason, "retry_in": round(retry_in, 1)},
+        detail={
+            "number": chunk.number,
+            "reason": _reason(error),
+            "retry_in": round(retry_in, 1),
+        },
     )
 
 

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import structlog
-from celery.exceptions import Ignore
+from celery.exceptions import Ignore, Reject
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from argosy.auth import TOKEN_HEADER, Identity
-from argosy.errors import AccessDenied, Error, IdempotencyConflict, InvalidRequest
+from argosy.errors import (
+    AccessDenied,
+    Error,
+    IdempotencyConflict,
+    InvalidRequest,
+    StorageUnavailable,
+)
+from argosy.storage.retry import RetryPolicy
 from models import Agent, Transfer
 from models.continuations import add
 from models.transitions import record
 from tasks.base import RequestTask
+from tasks.envelope import refuse_internal_tasks
 from tasks.fleet import fleet
 from tasks.messages import carried
 from tasks.naming import object_name
@@ -26,19 +35,19 @@ log = structlog.get_logger(__name__)
 
 
 def accept(
-    task: RequestTask,
-    kind: type[UploadRequest] | type[DownloadRequest],
-    idempotency_key: str | None = None,
-    **arguments: Any,
+    task: RequestTask, kind: type[UploadRequest] | type[DownloadRequest], **arguments: Any
 ) -> Transfer:
     """The row of the transfer that a message asks for, made or found.
 
     Raises NotSignedIn, InvalidToken, AccessDenied, InvalidRequest,
-    IdempotencyConflict; and Ignore where the refusal must not be recorded as
-    the result of the task id, because that is another transfer's.
+    InvalidReference, IdempotencyConflict; and Ignore where the refusal must not
+    be recorded as the result of the task id, because that is another transfer's.
     """
     try:
-        return _accept(task, kind, idempotency_key, arguments)
+        return _accept(task, kind, arguments)
+    except StorageUnavailable as error:
+        log.warning("request.handed_back", code=error.code)
+        raise Reject(error.code, requeue=True) from None
     except Error as error:
         _refuse(task, error)
         raise
@@ -47,22 +56,18 @@ def accept(
 def _accept(
     task: RequestTask,
     kind: type[UploadRequest] | type[DownloadRequest],
-    idempotency_key: str | None,
     arguments: dict[str, Any],
 ) -> Transfer:
-    task_id = _uuid(task.request.id)
     settings = fleet().settings
-    identity = fleet().verifier.verify(
-        task.request.get(TOKEN_HEADER), leeway_seconds=settings.request_wait_seconds
-    )
+    identity = _identify(task)
+    task_id = _uuid(task.request.id)
     request = parse(kind, **arguments)
-    if idempotency_key is not None and not 0 < len(idempotency_key) <= 200:
-        raise InvalidRequest("Argument idempotency_key: 1 to 200 characters.")
     caller = carried(task.request)
+    refuse_internal_tasks(caller)
 
     def work(session: Session) -> Transfer:
         _require_agent(session, identity)
-        transfer = _find_or_add(session, task_id, identity.agent_id, request, idempotency_key)
+        transfer = _find_or_add(session, task_id, identity.agent_id, request)
         add(session, task_id, transfer.id, caller, settings.republish_seconds)
         return transfer
 
@@ -73,11 +78,20 @@ def _accept(
     return transfer
 
 
+def _identify(task: RequestTask) -> Identity:
+    """Who sent the message. Its token may have expired while it waited in the queue."""
+    settings = fleet().settings
+    token = task.request.get(TOKEN_HEADER)
+    policy = RetryPolicy(deadline_seconds=settings.storage_deadline_seconds)
+    return policy.run(
+        lambda: fleet().verifier.verify(token, leeway_seconds=settings.request_wait_seconds)
+    )
+
+
 def _uuid(task_id: str) -> UUID:
-    try:
-        return UUID(task_id)
-    except ValueError:
-        raise InvalidRequest("The task id must be a UUID, as Celery makes them.") from None
+    if not _is_uuid(task_id):
+        raise InvalidRequest("The task id must be a UUID as Celery makes them: lower case, dashes.")
+    return UUID(task_id)
 
 
 def _require_agent(session: Session, identity: Identity) -> None:
@@ -88,11 +102,7 @@ def _require_agent(session: Session, identity: Identity) -> None:
 
 
 def _find_or_add(
-    session: Session,
-    task_id: UUID,
-    agent_id: UUID,
-    request: UploadRequest | DownloadRequest,
-    idempotency_key: str | None,
+    session: Session, task_id: UUID, agent_id: UUID, request: UploadRequest | DownloadRequest
 ) -> Transfer:
     added = session.scalars(
         insert(Transfer)
@@ -101,8 +111,8 @@ def _find_or_add(
             agent_id=agent_id,
             kind=request.kind,
             request_sha256=request.fingerprint(),
-            idempotency_key=idempotency_key,
-            republish_at=func.now() + func.make_interval(0, 0, 0, 0, 0, 0, _patience()),
+            idempotency_key=request.idempotency_key,
+            republish_at=func.now() + timedelta(seconds=fleet().settings.republish_seconds),
             **_columns(request, agent_id, task_id),
         )
         .on_conflict_do_nothing()
@@ -111,18 +121,14 @@ def _find_or_add(
     if added is not None:
         record(session, "transfer.queued", added, to_state=added.state)
         return added
-    return _same_request(session, task_id, agent_id, request, idempotency_key)
+    return _same_request(session, task_id, agent_id, request)
 
 
 def _same_request(
-    session: Session,
-    task_id: UUID,
-    agent_id: UUID,
-    request: UploadRequest | DownloadRequest,
-    idempotency_key: str | None,
+    session: Session, task_id: UUID, agent_id: UUID, request: UploadRequest | DownloadRequest
 ) -> Transfer:
-    by_key = (Transfer.agent_id == agent_id) & (Transfer.idempotency_key == idempotency_key)
-    found = session.get(Transfer, task_id) or session.scalars(select(Transfer).where(by_key)).one()
+    by_key = (Transfer.agent_id == agent_id, Transfer.idempotency_key == request.idempotency_key)
+    found = session.get(Transfer, task_id) or session.scalars(select(Transfer).where(*by_key)).one()
     if found.agent_id != agent_id or found.request_sha256 != request.fingerprint():
         raise IdempotencyConflict(
             "This task id or idempotency key was used for a different request: use a new one."
@@ -154,10 +160,6 @@ def _columns(
     }
 
 
-def _patience() -> float:
-    return fleet().settings.republish_seconds
-
-
 def _refuse(task: RequestTask, error: Error) -> None:
     """Record a refusal, and keep it out of a result that belongs to another transfer."""
     task_id = task.request.id
@@ -173,8 +175,8 @@ def _refuse(task: RequestTask, error: Error) -> None:
 
 
 def _is_uuid(task_id: str) -> bool:
+    """Whether this is a UUID in its one canonical spelling: results are kept by spelling."""
     try:
-        UUID(task_id)
+        return str(UUID(task_id)) == task_id
     except ValueError:
         return False
-    return True

@@ -17,12 +17,12 @@ from models import ENDED, Continuation, Kind, State, Transfer
 from models.continuations import owed
 from models.ledger import stored_parts
 from models.transitions import advance, claim, recorded_error
+from tasks.claims import StageClaim, holding
 from tasks.describe import describe_object, reference_to
 from tasks.fleet import fleet
 from tasks.lease import Lease, LeaseLost
 from tasks.messages import own_task_id, send_continuation
 from tasks.spool import Partial
-from tasks.stage import holding
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +64,7 @@ def outcome(transfer: Transfer) -> FileReference | str | None:
 
 def assemble(transfer: Transfer) -> FileReference | str | None:
     """Assemble a claimed transfer, verify it, and complete it."""
-    with holding(transfer) as lease:
+    with holding(StageClaim(transfer)) as lease:
         if transfer.kind == Kind.UPLOAD:
             facts = _assemble_object(transfer)
         else:

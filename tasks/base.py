@@ -8,29 +8,38 @@ from uuid import UUID
 
 import structlog
 from celery import Task, current_task
-from celery.exceptions import Reject
+from celery.exceptions import Ignore, Reject
 from sqlalchemy.exc import DBAPIError
 
 from argosy.auth import TOKEN_HEADER, current_token
 from models.continuations import settle
 from models.database import is_lost
+from tasks.envelope import address
 from tasks.fleet import fleet
-from tasks.messages import REQUESTS
+from tasks.messages import INTERNAL, REQUESTS
 
 log = structlog.get_logger(__name__)
 
 
 class FleetTask(Task):
-    """Runs in a worker; hands its message back while the database is away."""
+    """Runs in a worker; hands its message back while the database is away.
+
+    Only a message that came through the right exchange is run: agents can write
+    to one of them, and Celery itself runs whatever name a message has.
+    """
 
     abstract = True
     acks_late = True
     ignore_result = True
+    came_through = INTERNAL
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run, with the task's ids bound to every log line."""
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(task=self.name, task_id=self.request.id)
+        if self._exchange != self.came_through:
+            log.warning("message.refused", exchange=self._exchange)
+            raise Ignore("this task is not taken from that exchange")
         try:
             return super().__call__(*args, **kwargs)
         except DBAPIError as error:
@@ -38,6 +47,11 @@ class FleetTask(Task):
                 raise
             log.warning("task.handed_back", error=type(error.orig).__name__)
             raise Reject(type(error).__name__, requeue=True) from None
+
+    @property
+    def _exchange(self) -> str | None:
+        exchange: str | None = (self.request.delivery_info or {}).get("exchange")
+        return exchange
 
     @property
     def redelivered(self) -> bool:
@@ -55,13 +69,12 @@ class OwedTask(FleetTask):
 
     abstract = True
     ignore_result = False
-    track_started = True
 
     def after_return(
         self, _status: str, _value: Any, task_id: str, _args: Any, _kwargs: Any, _info: Any
     ) -> None:
         """Celery has recorded the result: note that in the row."""
-        if not self.request.called_directly:
+        if self.request.get("acting_for"):
             fleet().transact(lambda session: settle(session, UUID(task_id)))
 
 
@@ -69,8 +82,8 @@ class RequestTask(OwedTask):
     """A task that agents send. Its message carries the sender's access token in a header."""
 
     abstract = True
-    exchange = REQUESTS
-    routing_key = REQUESTS
+    came_through = exchange = routing_key = REQUESTS
+    typing = False  # arguments are checked by the worker, whoever sends them
 
     def apply_async(
         self,
@@ -83,6 +96,7 @@ class RequestTask(OwedTask):
 
         Inside the fleet (a chain goes on) it is sent as the agent of the running task.
         """
+        address(self.app, options.get("chain"), options.get("link"), options.get("link_error"))
         headers = dict(headers or {})
         if TOKEN_HEADER not in headers and (token := _token_to_send()):
             headers[TOKEN_HEADER] = token

@@ -12,10 +12,10 @@ from models import State, Transfer
 from models.transitions import claim
 from tasks.assemble import finish
 from tasks.chunk import move, take_chunk
+from tasks.claims import PutBack
 from tasks.fleet import fleet
 from tasks.lease import LeaseLost
 from tasks.plan import PLANNING, plan
-from tasks.stage import PutBack
 
 
 def carry(transfer_id: UUID, worker: str, *, takeover: bool) -> FileReference | str:

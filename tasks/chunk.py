@@ -14,12 +14,12 @@ from argosy.storage.body import FileRange
 from models import Chunk, Kind, Transfer
 from models.ledger import Stored, claim_chunk, store_chunk
 from tasks.base import FleetTask
+from tasks.claims import ChunkClaim, PutBack, holding
 from tasks.describe import object_metadata
 from tasks.fleet import fleet
 from tasks.follow import follow
 from tasks.lease import Lease, LeaseLost
 from tasks.spool import Partial, write_at
-from tasks.stage import PutBack, holding_chunk
 
 log = structlog.get_logger(__name__)
 
@@ -66,7 +66,7 @@ def move(transfer: Transfer, claimed: Chunk) -> Stored:
     Raises LeaseLost when it is somebody else's by now, PutBack when it will be
     tried again, and the Error that ended the transfer.
     """
-    with holding_chunk(transfer, claimed) as lease:
+    with holding(ChunkClaim(transfer, claimed)) as lease:
         etag = _MOVE[Kind(transfer.kind)](transfer, claimed, lease)
     return enter(claimed, etag)
 

@@ -1,19 +1,22 @@
-"""Holding a stage of a transfer, or one chunk: keep the claim, settle what goes wrong."""
+"""Holding a claim, of a stage or of a chunk: keep it alive, settle what goes wrong."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from argosy.errors import Error, StorageUnavailable, TooManyAttempts
+from argosy.errors import Error, InternalError, StorageUnavailable, TooManyAttempts
 from models import Chunk, Continuation, Transfer
 from models.continuations import owed
-from models.ledger import release_chunk, renew_chunk
+from models.ledger import drop_chunk, release_chunk, renew_chunk
 from models.transitions import fail, release, renew
 from tasks.fleet import fleet
 from tasks.lease import Lease, LeaseLost
@@ -28,94 +31,135 @@ class PutBack(Exception):
     """The work goes on later, by somebody else; the rows know when."""
 
 
+class Claim(Protocol):
+    """What one worker holds of a transfer, until its lease ends."""
+
+    @property
+    def transfer(self) -> Transfer:
+        """The transfer, as it was when the claim was made."""
+
+    @property
+    def attempts(self) -> int:
+        """How often this was tried, this time included."""
+
+    def renew(self, session: Session, lease_seconds: float) -> bool:
+        """Prolong the claim; False when it was lost."""
+
+    def put_back(self, session: Session, error: Error, *, retry_in: float, blameless: bool) -> None:
+        """Give the work back, to be taken again after `retry_in` seconds."""
+
+    def fail(self, session: Session, error: Error) -> bool:
+        """End the transfer with an error; False when it had ended or the claim was lost."""
+
+
+@dataclass(frozen=True)
+class StageClaim:
+    """The claim on a whole transfer, while it is planned or assembled."""
+
+    transfer: Transfer
+
+    @property
+    def attempts(self) -> int:
+        """How often this stage was tried, this time included."""
+        return self.transfer.attempts
+
+    def renew(self, session: Session, lease_seconds: float) -> bool:
+        """Prolong the claim; False when it was lost."""
+        return renew(session, self.transfer, lease_seconds)
+
+    def put_back(self, session: Session, error: Error, *, retry_in: float, blameless: bool) -> None:
+        """Give the stage back."""
+        release(session, self.transfer, error, retry_in=retry_in, blameless=blameless)
+
+    def fail(self, session: Session, error: Error) -> bool:
+        """End the transfer, if the claim still stands."""
+        return fail(session, self.transfer.id, error, epoch=self.transfer.epoch)
+
+
+@dataclass(frozen=True)
+class ChunkClaim:
+    """The claim on one chunk."""
+
+    transfer: Transfer
+    chunk: Chunk
+
+    @property
+    def attempts(self) -> int:
+        """How often this chunk was tried, this time included."""
+        return self.chunk.attempts
+
+    def renew(self, session: Session, lease_seconds: float) -> bool:
+        """Prolong the claim; False when it was lost or the transfer moves no more."""
+        return renew_chunk(session, self.chunk, lease_seconds)
+
+    def put_back(self, session: Session, error: Error, *, retry_in: float, blameless: bool) -> None:
+        """Give the chunk back."""
+        release_chunk(session, self.chunk, error, retry_in=retry_in, blameless=blameless)
+
+    def fail(self, session: Session, error: Error) -> bool:
+        """End the transfer, whoever else holds chunks of it."""
+        drop_chunk(session, self.chunk, error)
+        return fail(session, self.transfer.id, error)
+
+
 @contextmanager
-def holding(transfer: Transfer) -> Iterator[Lease]:
-    """Hold a claimed stage. An error ends the transfer, or puts the stage back (PutBack)."""
-    settings = fleet().settings
-    seconds = settings.lease_seconds
+def holding(claim: Claim) -> Iterator[Lease]:
+    """Do the work of a claim inside this.
 
-    def keep() -> bool:
-        return fleet().attempt(lambda session: renew(session, transfer, seconds))
-
+    Raises LeaseLost when the claim is somebody else's by now, PutBack when the
+    work will be tried again, and the Error that has ended the transfer.
+    """
     try:
-        if transfer.attempts > settings.max_attempts:
-            raise _exhausted(transfer, "its worker died each time")
-        with Lease(keep, seconds / 3) as lease:
-            yield lease
-    except Error as error:
-        if not _may_retry(error, transfer, transfer.attempts):
-            end_with(transfer, error, epoch=transfer.epoch)
-            raise
-        _put_stage_back(transfer, error)
-        raise PutBack from error
-
-
-@contextmanager
-def holding_chunk(transfer: Transfer, chunk: Chunk) -> Iterator[Lease]:
-    """Hold a claimed chunk. An error ends the transfer, or puts the chunk back (PutBack)."""
-    settings = fleet().settings
-    seconds = settings.lease_seconds
-
-    def keep() -> bool:
-        return fleet().attempt(lambda session: renew_chunk(session, chunk, seconds))
-
-    try:
-        if chunk.attempts > settings.max_attempts:
-            raise _exhausted(transfer, chunk.last_error or "its worker died each time")
-        with Lease(keep, seconds / 3) as lease:
+        _check_attempts(claim)
+        with _lease(claim) as lease:
             yield lease
     except LeaseLost:
-        _put_chunk_back(chunk, "the lease was lost, or the transfer moves no more", 0)
+        _put_back(claim, InternalError("The lease was lost."), 0, blameless=True)
+        raise
+    except SQLAlchemyError:
         raise
     except Error as error:
-        blameless = isinstance(error, StorageUnavailable)
-        reason = f"{error.code}: {error.message}"[:500]
-        _put_chunk_back(chunk, reason, _pause(error, chunk.attempts), blameless=blameless)
-        if not _may_retry(error, transfer, chunk.attempts):
-            end_with(transfer, error)
-            raise
-        raise PutBack from error
+        _settle(claim, error)
+    except Exception as error:  # a surprise: counted, tried again, given up in the end
+        log.exception("claim.surprise")
+        _settle(claim, InternalError(f"{type(error).__name__}: {error}"[:500]))
 
 
-def end_with(transfer: Transfer, error: Error, *, epoch: int | None = None) -> None:
-    """End a transfer with an error and tell everybody who waits for it."""
-
-    def work(session: Session) -> tuple[bool, Sequence[Continuation]]:
-        failed = fail(session, transfer.id, error, epoch=epoch)
-        return failed, owed(session, transfer.id, but=own_task_id())
-
-    failed, waiting = fleet().transact(work)
-    if failed:
-        log.info("transfer.failed", code=error.code)
-        send_cleanup(transfer.id)
-        for continuation in waiting:
-            send_continuation(continuation)
+def _lease(claim: Claim) -> Lease:
+    seconds = fleet().settings.lease_seconds
+    return Lease(
+        lambda: fleet().attempt(lambda session: claim.renew(session, seconds)), seconds / 3
+    )
 
 
-def _put_stage_back(transfer: Transfer, error: Error) -> None:
-    pause = _pause(error, transfer.attempts)
+def _check_attempts(claim: Claim) -> None:
+    most = fleet().settings.max_attempts
+    if claim.attempts > most:
+        raise TooManyAttempts(
+            f"{claim.transfer.name} was given up after {most} attempts: "
+            "its worker died each time. Look at the workers' logs.",
+            str(claim.transfer.id),
+        )
+
+
+def _settle(claim: Claim, error: Error) -> None:
+    """End the transfer with this error, or have the work tried again."""
+    if not _may_retry(error, claim):
+        _end(claim, error)
+        raise error
     blameless = isinstance(error, StorageUnavailable)
-    fleet().transact(
-        lambda session: release(session, transfer, error, retry_in=pause, blameless=blameless)
-    )
-    log.info("transfer.put_back", code=error.code, retry_in=round(pause, 1))
+    _put_back(claim, error, _pause(error, claim.attempts), blameless=blameless)
+    raise PutBack from error
 
 
-def _put_chunk_back(chunk: Chunk, reason: str, pause: float, *, blameless: bool = False) -> None:
-    fleet().transact(
-        lambda session: release_chunk(session, chunk, reason, retry_in=pause, blameless=blameless)
-    )
-    log.info("chunk.put_back", number=chunk.number, reason=reason, retry_in=round(pause, 1))
-
-
-def _may_retry(error: Error, transfer: Transfer, attempts: int) -> bool:
+def _may_retry(error: Error, claim: Claim) -> bool:
     if not error.retryable:
         return False
     settings = fleet().settings
     if isinstance(error, StorageUnavailable):
-        age = datetime.now(UTC) - transfer.created_at
+        age = datetime.now(UTC) - claim.transfer.created_at
         return age < timedelta(hours=settings.give_up_hours)
-    return attempts < settings.max_attempts
+    return claim.attempts < settings.max_attempts
 
 
 def _pause(error: Error, attempts: int) -> float:
@@ -126,8 +170,24 @@ def _pause(error: Error, attempts: int) -> float:
     return random.uniform(1, most)  # noqa: S311  jitter, not a secret
 
 
-def _exhausted(transfer: Transfer, last: str) -> TooManyAttempts:
-    return TooManyAttempts(
-        f"{transfer.name} was given up after {fleet().settings.max_attempts} attempts: {last}.",
-        str(transfer.id),
+def _put_back(claim: Claim, error: Error, pause: float, *, blameless: bool) -> None:
+    fleet().transact(
+        lambda session: claim.put_back(session, error, retry_in=pause, blameless=blameless)
     )
+    log.info("claim.put_back", code=error.code, retry_in=round(pause, 1))
+
+
+def _end(claim: Claim, error: Error) -> None:
+    """End the transfer and tell everybody who waits for it."""
+    transfer_id = claim.transfer.id
+
+    def work(session: Session) -> tuple[bool, Sequence[Continuation]]:
+        failed = claim.fail(session, error)
+        return failed, owed(session, transfer_id, but=own_task_id())
+
+    failed, waiting = fleet().transact(work)
+    if failed:
+        log.info("transfer.failed", code=error.code)
+        send_cleanup(transfer_id)
+        for continuation in waiting:
+            send_continuation(continuation)

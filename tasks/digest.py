@@ -12,10 +12,10 @@ from argosy.storage.checksum import digest_file
 from models import DIGEST
 from tasks.base import FleetTask
 from tasks.chunk import enter, take_chunk
+from tasks.claims import ChunkClaim, PutBack, holding
 from tasks.fleet import fleet
 from tasks.follow import follow
 from tasks.lease import LeaseLost
-from tasks.stage import PutBack, holding_chunk
 
 log = structlog.get_logger(__name__)
 
@@ -29,7 +29,7 @@ def digest(self: FleetTask, transfer_id: str) -> None:
     transfer, claimed = taken
     try:
         with (
-            holding_chunk(transfer, claimed) as lease,
+            holding(ChunkClaim(transfer, claimed)) as lease,
             fleet().spool.source(transfer.path, transfer.fingerprint) as source,
         ):
             sums = digest_file(source.fd, claimed.length, lease.check)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import TracebackType
 
 import structlog
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 log = structlog.get_logger(__name__)
 
@@ -58,5 +58,5 @@ class Lease:
                 if not self._renew():
                     self._lost.set()
                     return
-            except DBAPIError as error:  # the database is away: the claim may outlast that
-                log.warning("lease.not_renewed", error=type(error.orig).__name__)
+            except SQLAlchemyError as error:  # the database is away: the claim may outlast that
+                log.warning("lease.not_renewed", error=type(error).__name__)

@@ -7,6 +7,7 @@ import unicodedata
 from uuid import UUID
 
 MAX_SAFE_NAME = 120
+_EXTENSION = re.compile(r"[A-Za-z0-9]{1,16}")
 _REFUSED = re.compile(r"[^A-Za-z0-9!\-.*'()_ ]+")
 
 
@@ -17,11 +18,12 @@ def safe_name(name: str) -> str:
     120 characters: with the ids before it a key stays far below 1,024 bytes.
     """
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    clean = _REFUSED.sub("_", plain).strip(" ._") or "file"
-    stem, dot, extension = clean.rpartition(".")
-    if not dot or len(extension) > 16:
-        return clean[:MAX_SAFE_NAME].rstrip(" .")
-    return f"{stem[: MAX_SAFE_NAME - len(extension) - 1].rstrip(' .') or 'file'}.{extension}"
+    stem, dot, extension = plain.rpartition(".")
+    if not dot or not _EXTENSION.fullmatch(extension):
+        stem, extension = plain, ""
+    suffix = f".{extension}" if extension else ""
+    clean = _REFUSED.sub("_", stem).strip(" ._")[: MAX_SAFE_NAME - len(suffix)].rstrip(" .")
+    return (clean or "file") + suffix
 
 
 def object_name(agent_id: UUID, transfer_id: UUID, name: str) -> str:

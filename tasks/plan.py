@@ -16,12 +16,12 @@ from argosy.storage.control import BucketInfo
 from models import Chunk, Kind, State, Transfer
 from models.ledger import claim_chunk, lay_out, open_window, part_size_for
 from models.transitions import advance
+from tasks.claims import StageClaim, holding
 from tasks.describe import object_metadata
 from tasks.fleet import fleet
 from tasks.lease import Lease, LeaseLost
 from tasks.messages import send_chunks
 from tasks.spool import Partial
-from tasks.stage import holding
 
 log = structlog.get_logger(__name__)
 
@@ -46,15 +46,19 @@ def plan(transfer: Transfer) -> tuple[Transfer, Chunk] | None:
     moves it. The chunks of a large one are published, a window of them.
     Raises what ends the transfer, PutBack, LeaseLost.
     """
-    with holding(transfer) as lease:
+    with holding(StageClaim(transfer)) as lease:
         if transfer.kind == Kind.UPLOAD:
             found = _plan_upload(transfer, lease)
             upload_id = None if found.small else _begin_upload(transfer)
         else:
             found, upload_id = _plan_download(transfer), None
-        moving, numbers, chunk = fleet().transact(
-            lambda session: _start(session, transfer, found, upload_id)
-        )
+        try:
+            moving, numbers, chunk = fleet().transact(
+                lambda session: _start(session, transfer, found, upload_id)
+            )
+        except LeaseLost:
+            _abandon(transfer, upload_id)
+            raise
     log.info("transfer.planned", size=found.size, parts=moving.part_count, kind=moving.kind)
     send_chunks(transfer.id, numbers)
     return (moving, chunk) if chunk else None
@@ -123,6 +127,13 @@ def _begin_upload(transfer: Transfer) -> str:
             metadata=object_metadata(transfer),
         )
     )
+
+
+def _abandon(transfer: Transfer, upload_id: str | None) -> None:
+    """Somebody else planned it meanwhile: end the upload that was begun for nothing."""
+    if upload_id:
+        store = fleet().store_for(transfer.agent_id)
+        store.abort_multipart(transfer.bucket, transfer.object_name, upload_id)
 
 
 def _start(

@@ -12,9 +12,9 @@ from argosy.reference import FileReference
 from models import Transfer
 from tasks.assemble import finish
 from tasks.base import OwedTask
+from tasks.claims import PutBack
 from tasks.fleet import fleet
 from tasks.lease import LeaseLost
-from tasks.stage import PutBack
 
 
 @shared_task(bind=True, base=OwedTask, name="transfer.reassemble")

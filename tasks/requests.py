@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from argosy.errors import InvalidRequest
+from argosy.errors import InvalidReference, InvalidRequest
 from argosy.reference import FileReference
 from models import Kind
 
@@ -17,9 +17,12 @@ Path = Annotated[str, StringConstraints(min_length=1, max_length=4096, pattern=r
 Name = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00/]+$")]
 Bucket = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 ContentType = Annotated[
-    str, StringConstraints(max_length=200, pattern=r"^[\w.+-]+/[\w.+-]+(; ?[\w.+=\"-]+)*$")
+    str,
+    StringConstraints(
+        max_length=200, pattern=r"^[A-Za-z0-9_.+-]+/[A-Za-z0-9_.+-]+(; ?[A-Za-z0-9_.+=\"-]+)*$"
+    ),
 ]
-Key = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Key = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
 
 
 class Request(BaseModel):
@@ -27,9 +30,12 @@ class Request(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
+    idempotency_key: Key | None = None
+
     def fingerprint(self) -> str:
         """SHA-256 of what was asked: the same request twice is the same request."""
-        return hashlib.sha256(self.model_dump_json(by_alias=True).encode()).hexdigest()
+        asked = self.model_dump_json(by_alias=True, exclude={"idempotency_key"})
+        return hashlib.sha256(asked.encode()).hexdigest()
 
 
 class UploadRequest(Request):
@@ -70,17 +76,18 @@ class DownloadRequest(Request):
 
 
 RequestT = TypeVar("RequestT", bound=Request)
-IdempotencyKey = Key | None
 
 
 def parse(kind: type[RequestT], **arguments: Any) -> RequestT:
     """Check the arguments of a request.
 
-    Raises InvalidRequest, naming the first one that is wrong.
+    Raises InvalidRequest, naming the first one that is wrong; InvalidReference
+    where it is in a reference.
     """
     try:
         return kind(**arguments)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise InvalidRequest(f"Argument {where}: {first['msg']}.") from None
+        wrong = InvalidReference if first["loc"][0] == "reference" else InvalidRequest
+        raise wrong(f"Argument {where}: {first['msg']}.") from None

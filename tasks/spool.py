@@ -98,6 +98,8 @@ class Spool:
                 raise _changed(path)
             yield source
             source.check_unchanged()
+        except OSError as error:
+            raise _source_error(error, path) from error
         finally:
             os.close(fd)
 
@@ -107,8 +109,11 @@ class Spool:
 
         Raises DestinationOutsideSpool, DestinationUnwritable.
         """
-        with self._folder(path, DestinationOutsideSpool, _destination_error) as found:
-            yield found
+        try:
+            with self._folder(path, DestinationOutsideSpool, _destination_error) as found:
+                yield found
+        except OSError as error:
+            raise _destination_error(error, path) from error
 
     @contextmanager
     def _folder(
@@ -158,9 +163,9 @@ class Partial:
             try:
                 if size:
                     os.posix_fallocate(fd, 0, size)
-            except OSError as error:
+            except OSError:
                 os.unlink(self._name, dir_fd=folder)
-                raise _destination_error(error, self._destination) from error
+                raise
             finally:
                 os.close(fd)
 
@@ -207,8 +212,6 @@ class Partial:
         except FileExistsError:
             if not self._is_linked(folder, name):
                 raise _taken(self._destination) from None
-        except OSError as error:
-            raise _destination_error(error, self._destination) from error
 
     def _is_linked(self, folder: int, name: str) -> bool:
         here = os.stat(name, dir_fd=folder, follow_symlinks=False)

@@ -29,10 +29,10 @@ def upload(
     transfer = accept(
         self,
         UploadRequest,
-        idempotency_key,
         source=source,
         bucket=bucket or fleet().settings.bucket,
         name=name,
         content_type=content_type,
+        idempotency_key=idempotency_key,
     )
     return carry(transfer.id, self.worker, takeover=self.redelivered)

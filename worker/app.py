@@ -10,7 +10,7 @@ from kombu import Connection
 
 from argosy.settings import FleetSettings, fleet_settings
 from worker.logs import configure_logging
-from worker.queues import DEAD_LETTERS, QUEUES, ROUTES, dead
+from worker.queues import DEAD_LETTERS, QUEUES, ROUTES, FleetAMQP, agents_route, dead
 from worker.schedule import schedule
 
 TASK_MODULES = (
@@ -35,11 +35,10 @@ def configuration(settings: FleetSettings) -> dict[str, Any]:
         "task_serializer": "json",
         "result_serializer": "json",
         "task_queues": QUEUES,
-        "task_routes": ROUTES,
+        "task_routes": (ROUTES, agents_route(settings.agent_queue)),
         "task_default_queue": "argosy.upkeep",
         "task_default_exchange": "argosy.internal",
         "task_default_routing_key": "argosy.upkeep",
-        "task_create_missing_queues": False,
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
         "worker_prefetch_multiplier": 1,
@@ -60,7 +59,7 @@ def configuration(settings: FleetSettings) -> dict[str, Any]:
 
 def make_app(settings: FleetSettings) -> Celery:
     """The application, not connected to anything yet."""
-    made = Celery("argosy", set_as_current=True)
+    made = Celery("argosy", amqp=FleetAMQP, set_as_current=True)
     made.conf.update(configuration(settings))
     return made
 

@@ -6,6 +6,10 @@ each time that a lost database makes a task hand its message back counts as one.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+from celery.app.amqp import AMQP, Queues
 from kombu import Exchange, Queue
 
 from tasks.messages import INTERNAL, REQUESTS
@@ -36,11 +40,40 @@ QUEUES = (
     _queue("argosy.upkeep", internal),
 )
 
+
+class _Queues(Queues):
+    """Queues that are named in somebody's chain belong to agents: never declared here."""
+
+    def new_missing(self, name: str) -> Queue:
+        return Queue(name, routing_key=name, no_declare=True)
+
+
+class FleetAMQP(AMQP):
+    """Celery's way to the broker, with queues of agents left as they are."""
+
+    queues_cls = _Queues
+
+
+def _internal(queue: str) -> dict[str, str]:
+    """A route by the exchange: Celery would use the nameless one, which agents can write to."""
+    return {"queue": queue, "exchange": INTERNAL, "routing_key": queue}
+
+
 ROUTES = {
-    "transfer.plan": {"queue": "argosy.chunks"},
-    "transfer.chunk": {"queue": "argosy.chunks"},
-    "transfer.digest": {"queue": "argosy.chunks"},
-    "transfer.reassemble": {"queue": "argosy.finish"},
-    "transfer.cleanup": {"queue": "argosy.finish"},
-    "transfer.resume": {"queue": "argosy.upkeep"},
+    "transfer.plan": _internal("argosy.chunks"),
+    "transfer.chunk": _internal("argosy.chunks"),
+    "transfer.digest": _internal("argosy.chunks"),
+    "transfer.reassemble": _internal("argosy.finish"),
+    "transfer.cleanup": _internal("argosy.finish"),
+    "transfer.resume": _internal("argosy.upkeep"),
 }
+
+
+def agents_route(agent_queue: str) -> Callable[..., dict[str, str] | None]:
+    """Route a chained task that the fleet does not know to the queue of the agents' workers."""
+
+    def route(name: str, *_: Any, **__: Any) -> dict[str, str] | None:
+        ours = name.startswith(("transfer.", "celery."))
+        return None if ours else {"queue": agent_queue}
+
+    return route

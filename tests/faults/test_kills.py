@@ -174,3 +174,16 @@ def test_a_download_survives_the_kill_of(
     assert filecmp.cmp(original, back, shallow=False)
     _check_once_and_clean(fragile, result.id, from_agent.agent)
     assert [path.name for path in fragile.spool.iterdir()] == ["back.bin"]
+
+
+def test_a_small_upload_survives_the_kill_of_its_worker_child(
+    fragile: Deployment, from_agent: Sender
+) -> None:
+    """One PUT, and the task that does it is the one that reports: its message comes back."""
+    source = fragile.make_file("small.bin", 100 * MB)
+    result = from_agent.upload(source)
+    _kill_child(fragile)
+    reference = FileReference.parse(result.get(timeout=RECOVERY_SECONDS))
+    assert _sha256_in_storage(fragile, reference) == reference.sha256
+    [chunk] = fragile.chunks(result.id)
+    assert chunk.attempts == 2

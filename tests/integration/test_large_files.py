@@ -5,7 +5,6 @@ from __future__ import annotations
 import filecmp
 import time
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import pytest
 

@@ -7,7 +7,6 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from celery import shared_task
 
 from argosy import FileReference
 from tests.conftest import MB, RESULT_SECONDS, Sender

@@ -1,0 +1,131 @@
+"""Leases: renewed by a thread, lost for good, patient with a database that is away."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy.exc import OperationalError, TimeoutError
+
+from tasks.lease import Lease, LeaseLost
+
+SOON = 0.001
+LONG = 10.0
+
+
+class Renewals:
+    """Answers to `renew`, one after the other; the last one is repeated."""
+
+    def __init__(self, *answers: bool | Exception) -> None:
+        self._answers = list(answers)
+        self._enough = threading.Condition()
+        self.count = 0
+
+    def __call__(self) -> bool:
+        with self._enough:
+            answer = self._answers[min(self.count, len(self._answers) - 1)]
+            self.count += 1
+            self._enough.notify_all()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def wait_for(self, count: int) -> None:
+        with self._enough:
+            assert self._enough.wait_for(lambda: self.count >= count, LONG)
+
+
+def lost(lease: Lease) -> bool:
+    """Whether the lease notices within a while that it is lost."""
+    watch = threading.Event()
+    for _ in range(int(LONG / SOON)):
+        try:
+            lease.check(1)
+        except LeaseLost:
+            return True
+        watch.wait(SOON)
+    return False
+
+
+def _away() -> OperationalError:
+    return OperationalError("UPDATE", {}, ConnectionError("the database is away"))
+
+
+def test_a_thread_renews_it() -> None:
+    renewals = Renewals(True)
+    with Lease(renewals, SOON) as lease:
+        renewals.wait_for(5)
+        lease.check()
+
+
+def test_it_is_not_renewed_before_its_time() -> None:
+    renewals = Renewals(True)
+    with Lease(renewals, LONG) as lease:
+        lease.check(1_000_000)
+    assert renewals.count == 0
+
+
+def test_nothing_is_renewed_after_the_end() -> None:
+    renewals = Renewals(True)
+    with Lease(renewals, SOON):
+        renewals.wait_for(2)
+    count = renewals.count
+    assert not [thread for thread in threading.enumerate() if thread.name == "lease"]
+    assert renewals.count == count
+
+
+def test_the_end_does_not_wait_for_the_next_renewal() -> None:
+    with Lease(Renewals(True), 1_000_000, at_most=2_000_000):
+        pass
+
+
+def test_the_thread_ends_with_an_error_of_the_work() -> None:
+    renewals = Renewals(True)
+    with pytest.raises(ZeroDivisionError), Lease(renewals, SOON):
+        raise ZeroDivisionError
+    assert not [thread for thread in threading.enumerate() if thread.name == "lease"]
+
+
+def test_a_lost_lease_stops_the_work() -> None:
+    renewals = Renewals(True, True, False)
+    with Lease(renewals, SOON) as lease:
+        assert lost(lease)
+        with pytest.raises(LeaseLost):
+            lease.check()
+    assert renewals.count == 3
+
+
+def test_a_lost_lease_stays_lost() -> None:
+    renewals = Renewals(False, True)
+    with Lease(renewals, SOON) as lease:
+        assert lost(lease)
+    with pytest.raises(LeaseLost):
+        lease.check()
+    assert renewals.count == 1
+
+
+ERRORS: list[Callable[[], Exception]] = [_away, lambda: TimeoutError("no connection is free")]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=["away", "no connection free"])
+def test_trouble_with_the_database_is_not_the_loss_of_the_lease(
+    error: Callable[[], Exception],
+) -> None:
+    renewals = Renewals(error(), error(), True)
+    with Lease(renewals, SOON) as lease:
+        renewals.wait_for(5)
+        lease.check()
+
+
+def test_trouble_and_then_the_loss() -> None:
+    with Lease(Renewals(_away(), False), SOON) as lease:
+        assert lost(lease)
+
+
+def test_work_that_takes_too_long_is_not_renewed_for_ever() -> None:
+    renewals = Renewals(True)
+    with Lease(renewals, SOON, at_most=5 * SOON) as lease:
+        lease._thread.join(LONG)
+        assert not lease._thread.is_alive()
+    assert renewals.count == 5
