@@ -25,7 +25,7 @@ from models import Agent, Transfer
 from models.continuations import add
 from models.transitions import record
 from tasks.base import RequestTask
-from tasks.envelope import refuse_internal_tasks
+from tasks.envelope import check_signatures
 from tasks.fleet import fleet
 from tasks.messages import carried
 from tasks.naming import object_name
@@ -63,7 +63,7 @@ def _accept(
     task_id = _uuid(task.request.id)
     request = parse(kind, **arguments)
     caller = carried(task.request)
-    refuse_internal_tasks(caller)
+    check_signatures(caller)
 
     def work(session: Session) -> Transfer:
         _require_agent(session, identity)

@@ -11,6 +11,7 @@ from typing import Any
 
 from celery import Celery
 
+from argosy.auth import TOKEN_HEADER
 from argosy.errors import InvalidRequest
 
 FACE = frozenset({"transfer.upload", "transfer.download"})
@@ -29,12 +30,19 @@ def signatures_in(document: Any) -> Iterator[dict[str, Any]]:
             yield from signatures_in(value)
 
 
-def refuse_internal_tasks(carried: dict[str, Any]) -> None:
-    """Raise InvalidRequest if a chained task or callback is one of the fleet's own."""
+def check_signatures(carried: dict[str, Any]) -> None:
+    """Check every chained task and callback, and take tokens out before they are kept.
+
+    Raises InvalidRequest if one is a task of the fleet's own.
+    """
     for signature in signatures_in(carried):
         name = signature["task"]
         if name.startswith("transfer.") and name not in FACE:
             raise InvalidRequest(f"Task {name} is the fleet's own and cannot be chained.")
+        options = signature.get("options")
+        headers = options.get("headers") if isinstance(options, dict) else None
+        if isinstance(headers, dict):
+            headers.pop(TOKEN_HEADER, None)
 
 
 def address(app: Celery, *carried: Any) -> None:

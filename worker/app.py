@@ -11,6 +11,7 @@ from kombu import Connection
 from argosy.settings import FleetSettings, fleet_settings
 from worker.logs import configure_logging
 from worker.queues import DEAD_LETTERS, QUEUES, ROUTES, FleetAMQP, agents_route, dead
+from worker.refusal import refuse_builtins
 from worker.schedule import schedule
 
 TASK_MODULES = (
@@ -61,6 +62,7 @@ def make_app(settings: FleetSettings) -> Celery:
     """The application, not connected to anything yet."""
     made = Celery("argosy", amqp=FleetAMQP, set_as_current=True)
     made.conf.update(configuration(settings))
+    refuse_builtins(made)
     return made
 
 
