@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from sqlalchemy import Engine, create_engine, make_url
@@ -40,6 +41,17 @@ def make_engine(url: str) -> Engine:
 def make_sessions(engine: Engine) -> Sessions:
     """Sessions whose rows stay readable after the commit."""
     return sessionmaker(engine, expire_on_commit=False)
+
+
+@contextmanager
+def one_session(url: str) -> Iterator[Session]:
+    """One transaction on a connection of its own, for a command that does one thing."""
+    engine = make_engine(url)
+    try:
+        with make_sessions(engine).begin() as session:
+            yield session
+    finally:
+        engine.dispose()
 
 
 def is_lost(error: DBAPIError) -> bool:

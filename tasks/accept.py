@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from celery.exceptions import Ignore, Reject
+from celery.exceptions import Reject
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
@@ -29,6 +29,7 @@ from tasks.envelope import check_signatures
 from tasks.fleet import fleet
 from tasks.messages import carried
 from tasks.naming import object_name
+from tasks.refusal import is_task_id, refuse
 from tasks.requests import DownloadRequest, UploadRequest, parse
 
 log = structlog.get_logger(__name__)
@@ -49,7 +50,7 @@ def accept(
         log.warning("request.handed_back", code=error.code)
         raise Reject(error.code, requeue=True) from None
     except Error as error:
-        _refuse(task, error)
+        refuse(task, error)
         raise
 
 
@@ -89,7 +90,7 @@ def _identify(task: RequestTask) -> Identity:
 
 
 def _uuid(task_id: str) -> UUID:
-    if not _is_uuid(task_id):
+    if not is_task_id(task_id):
         raise InvalidRequest("The task id must be a UUID as Celery makes them: lower case, dashes.")
     return UUID(task_id)
 
@@ -158,25 +159,3 @@ def _columns(
         "sha256": reference.sha256,
         "reference": reference.document(),
     }
-
-
-def _refuse(task: RequestTask, error: Error) -> None:
-    """Record a refusal, and keep it out of a result that belongs to another transfer."""
-    task_id = task.request.id
-    log.info("request.refused", code=error.code)
-
-    def work(session: Session) -> bool:
-        detail = {"code": error.code, "task": task.name, "task_id": str(task_id)[:64]}
-        record(session, "request.refused", worker=task.worker, detail=detail)
-        return _is_uuid(task_id) and session.get(Transfer, UUID(task_id)) is not None
-
-    if fleet().transact(work):
-        raise Ignore("the task id is another transfer's")
-
-
-def _is_uuid(task_id: str) -> bool:
-    """Whether this is a UUID in its one canonical spelling: results are kept by spelling."""
-    try:
-        return str(UUID(task_id)) == task_id
-    except ValueError:
-        return False

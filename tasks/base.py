@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from typing import Any
 from uuid import UUID
@@ -12,11 +13,13 @@ from celery.exceptions import Ignore, Reject
 from sqlalchemy.exc import DBAPIError
 
 from argosy.auth import TOKEN_HEADER, current_token
+from argosy.errors import InvalidRequest
 from models.continuations import settle
 from models.database import is_lost
 from tasks.envelope import address
 from tasks.fleet import fleet
 from tasks.messages import INTERNAL, REQUESTS
+from tasks.refusal import refuse
 
 log = structlog.get_logger(__name__)
 
@@ -83,7 +86,16 @@ class RequestTask(OwedTask):
 
     abstract = True
     came_through = exchange = routing_key = REQUESTS
-    typing = False  # arguments are checked by the worker, whoever sends them
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run, if the arguments are the task's: a sender may know only its name."""
+        try:
+            inspect.signature(self.run).bind(*args, **kwargs)
+        except TypeError as error:
+            wrong = InvalidRequest(f"{self.name}: {error}.")
+            refuse(self, wrong)
+            raise wrong from None
+        return super().__call__(*args, **kwargs)
 
     def apply_async(
         self,

@@ -17,7 +17,9 @@ from celery.app.task import Context
 from kombu.exceptions import OperationalError
 from kombu.utils import json as kombu_json
 
+from argosy.errors import InvalidRequest
 from models import DIGEST, Continuation
+from tasks.requests import holds_nul
 
 REQUESTS = "argosy.requests"
 """Exchange and queue that agents write to."""
@@ -28,7 +30,10 @@ log = structlog.get_logger(__name__)
 
 
 def carried(request: Context) -> dict[str, Any]:
-    """What a later task needs to stand in for this one, as Task.replace would carry it."""
+    """What a later task needs to stand in for this one, as Task.replace would carry it.
+
+    Raises InvalidRequest when it cannot be kept.
+    """
     facts = {
         "root_id": request.root_id,
         "parent_id": request.parent_id,
@@ -43,7 +48,10 @@ def carried(request: Context) -> dict[str, Any]:
         "shadow": request.shadow or request.task,
     }
     present = {name: value for name, value in facts.items() if value is not None}
-    document: dict[str, Any] = json.loads(kombu_json.dumps(present))
+    text = kombu_json.dumps(present)
+    if holds_nul(text):
+        raise InvalidRequest("A chained task or callback holds U+0000, which cannot be kept.")
+    document: dict[str, Any] = json.loads(text)
     return document
 
 

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import mimetypes
+import re
 from pathlib import PurePosixPath
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from argosy.errors import InvalidReference, InvalidRequest
 from argosy.reference import FileReference
@@ -25,12 +33,26 @@ ContentType = Annotated[
 Key = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
 
 
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+
+
+def holds_nul(document: str) -> bool:
+    """Whether a JSON text holds the character U+0000, which PostgreSQL keeps nowhere."""
+    return _NUL.search(document) is not None
+
+
 class Request(BaseModel):
     """What every request has in common."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     idempotency_key: Key | None = None
+
+    @model_validator(mode="after")
+    def _without_nul(self) -> Self:
+        if holds_nul(self.model_dump_json()):
+            raise ValueError("U+0000 is not allowed")
+        return self
 
     def fingerprint(self) -> str:
         """SHA-256 of what was asked: the same request twice is the same request."""
@@ -88,6 +110,6 @@ def parse(kind: type[RequestT], **arguments: Any) -> RequestT:
         return kind(**arguments)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        wrong = InvalidReference if first["loc"][0] == "reference" else InvalidRequest
+        where = ".".join(str(part) for part in first["loc"]) or "list"
+        wrong = InvalidReference if where.startswith("reference") else InvalidRequest
         raise wrong(f"Argument {where}: {first['msg']}.") from None

@@ -21,8 +21,9 @@ from argosy.auth import SignIn
 from argosy.settings import AgentSettings, FleetSettings
 from local.servers.fleet import Beat, Worker
 from local.stack import Stack
-from models import Chunk, Transfer
-from models.database import make_engine, make_sessions
+from models import Chunk, Role, Transfer
+from models.database import one_session
+from worker.agents import add_agent
 
 Answer = TypeVar("Answer")
 ARGOSY = str(Path(sys.executable).parent / "argosy")
@@ -159,21 +160,14 @@ class Deployment:
         return next(server for server in self.stack.servers if server.name == name)
 
     def add_agent(self, role: str = "worker") -> AgentInTest:
-        """Create an agent by the operator's command."""
-        name = f"test-{uuid4().hex[:12]}"
-        printed = self.run("agents", "add", name, "--role", role)
-        key = dict(line.split("=", 1) for line in printed.split())["ARGOSY_AGENT_KEY"]
-        agent_id = self.query("SELECT id FROM argosy.agents WHERE name = :name", name=name)[0].id
-        return AgentInTest(agent_id, name, key, self.settings)
+        """Create an agent, as the operator's command does."""
+        added = add_agent(self.settings, f"test-{uuid4().hex[:12]}", Role(role))
+        return AgentInTest(added.id, added.name, added.key, self.settings)
 
     def transact(self, work: Callable[[Session], Answer]) -> Answer:
         """Do something in the database, from outside."""
-        engine = make_engine(self.settings.database_url)
-        try:
-            with make_sessions(engine).begin() as session:
-                return work(session)
-        finally:
-            engine.dispose()
+        with one_session(self.settings.database_url) as session:
+            return work(session)
 
     def query(self, sql: str, **parameters: Any) -> list[Any]:
         """Rows of a query."""

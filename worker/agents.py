@@ -14,7 +14,7 @@ from argosy.auth import agent_email
 from argosy.errors import AccessDenied, InvalidRequest, StorageUnavailable
 from argosy.settings import FleetSettings
 from models import Agent, Role
-from models.database import make_engine, make_sessions
+from models.database import one_session
 from models.transitions import record
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
@@ -40,8 +40,7 @@ def add_agent(settings: FleetSettings, name: str, role: Role) -> NewAgent:
         raise InvalidRequest(f"Agent name {name!r}: lower-case letters, digits and . _ - only.")
     key = secrets.token_urlsafe(32)
     agent_id = _create_user(settings, name, key)
-    sessions = make_sessions(make_engine(settings.database_url))
-    with sessions.begin() as session:
+    with one_session(settings.database_url) as session:
         session.execute(insert(Agent).values(id=agent_id, name=name, role=role))
         record(session, "agent.added", agent_id=agent_id, detail={"name": name, "role": role})
     return NewAgent(agent_id, name, role, key)

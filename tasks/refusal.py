@@ -1,0 +1,43 @@
+"""Refusals: recorded, and kept out of results that belong to somebody else."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import structlog
+from celery import Task
+from celery.exceptions import Ignore
+from sqlalchemy.orm import Session
+
+from argosy.errors import Error
+from models import Transfer
+from models.transitions import record
+from tasks.fleet import fleet
+
+log = structlog.get_logger(__name__)
+
+
+def refuse(task: Task, error: Error) -> None:
+    """Record that a request was refused.
+
+    Raises Ignore where the task id is a transfer's already: the refusal must
+    not become that transfer's result.
+    """
+    task_id = task.request.id
+    log.info("request.refused", code=error.code)
+
+    def work(session: Session) -> bool:
+        detail = {"code": error.code, "task": task.name, "task_id": ascii(task_id)[:80]}
+        record(session, "request.refused", worker=task.worker, detail=detail)
+        return is_task_id(task_id) and session.get(Transfer, UUID(task_id)) is not None
+
+    if fleet().transact(work):
+        raise Ignore("the task id is another transfer's")
+
+
+def is_task_id(task_id: str) -> bool:
+    """Whether this is a UUID in its one canonical spelling: results are kept by spelling."""
+    try:
+        return str(UUID(task_id)) == task_id
+    except ValueError:
+        return False
