@@ -11,7 +11,6 @@ from uuid import UUID
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
-    Float,
     Uuid,
     and_,
     case,
@@ -238,34 +237,23 @@ def store_chunk(
 def _count_down(
     session: Session, chunk: Chunk, moved: int, progress_seconds: float, facts: dict[str, Any]
 ) -> tuple[Transfer | None, bool]:
-    """Lock the transfer and take one chunk off what is left; also says if progress is due."""
-    transfer = session.scalars(
-        select(Transfer)
+    """Take one chunk off what is left, under the row's lock; also says if progress is due."""
+    last = func.coalesce(Transfer.progress_at, Transfer.created_at)
+    due = last <= func.now() - timedelta(seconds=progress_seconds)
+    row = session.execute(
+        update(Transfer)
         .where(Transfer.id == chunk.transfer_id)
         .where(Transfer.state.in_((State.MOVING, State.PAUSED)))
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    ).one_or_none()
-    if transfer is None:
-        return None, False
-    age = func.extract(
-        "epoch", func.now() - func.coalesce(Transfer.progress_at, Transfer.created_at)
-    )
-    due = cast(age, Float) >= progress_seconds
-    progress_due = bool(session.scalar(select(due).where(Transfer.id == transfer.id)))
-    session.execute(
-        update(Transfer)
-        .where(Transfer.id == transfer.id)
         .values(
             chunks_left=Transfer.chunks_left - 1,
             bytes_done=Transfer.bytes_done + moved,
             progress_at=case((due, func.now()), else_=Transfer.progress_at),
             **facts,
         )
+        .returning(Transfer, Transfer.progress_at == func.now())
         .execution_options(**_NO_SYNC)
-    )
-    session.refresh(transfer)
-    return transfer, progress_due
+    ).one_or_none()
+    return (row[0], bool(row[1])) if row else (None, False)
 
 
 def stored_parts(session: Session, transfer_id: UUID) -> Sequence[Chunk]:

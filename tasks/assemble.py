@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from argosy.errors import ChecksumMismatch
 from argosy.reference import FileReference
-from argosy.storage.checksum import digest_file, etag_agrees
+from argosy.storage.checksum import etag_agrees, sha256_file
 from argosy.storage.s3 import ObjectStore, StoredPart
 from models import ENDED, Continuation, Kind, State, Transfer
 from models.continuations import owed
@@ -65,10 +65,11 @@ def outcome(transfer: Transfer) -> FileReference | str | None:
 def assemble(transfer: Transfer) -> FileReference | str | None:
     """Assemble a claimed transfer, verify it, and complete it."""
     with holding(StageClaim(transfer)) as lease:
+        facts: dict[str, Any] = {}
         if transfer.kind == Kind.UPLOAD:
             facts = _assemble_object(transfer)
         else:
-            facts = _assemble_file(transfer, lease)
+            _assemble_file(transfer, lease)
         done, others = fleet().transact(lambda session: _complete(session, transfer, facts))
     log.info("transfer.completed", size=done.size, kind=done.kind)
     for continuation in others:
@@ -131,16 +132,15 @@ def _abort_orphans(store: ObjectStore, transfer: Transfer) -> None:
             store.abort_multipart(transfer.bucket, pending.key, pending.upload_id)
 
 
-def _assemble_file(transfer: Transfer, lease: Lease) -> dict[str, Any]:
+def _assemble_file(transfer: Transfer, lease: Lease) -> None:
     partial = Partial(fleet().spool, transfer.path, str(transfer.id))
     with partial.open_whole() as fd:
         size = os.fstat(fd).st_size
-        sums = digest_file(fd, size, lease.check)
-        if (size, sums.sha256) != (transfer.size, transfer.sha256):
+        sha256 = sha256_file(fd, size, lease.check)
+        if (size, sha256) != (transfer.size, transfer.sha256):
             raise ChecksumMismatch(
-                f"{transfer.name} has SHA-256 {sums.sha256} in Storage, its reference says "
+                f"{transfer.name} has SHA-256 {sha256} in Storage, its reference says "
                 f"{transfer.sha256}: ask its owner for a new reference."
             )
         os.fsync(fd)
     partial.publish()
-    return {"md5": sums.md5}

@@ -34,13 +34,13 @@ class FleetTask(Task):
     abstract = True
     acks_late = True
     ignore_result = True
-    came_through = INTERNAL
+    taken_from = frozenset({INTERNAL})
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run, with the task's ids bound to every log line."""
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(task=self.name, task_id=self.request.id)
-        if self._exchange != self.came_through:
+        if self._exchange not in self.taken_from:
             log.warning("message.refused", exchange=self._exchange)
             raise Ignore("this task is not taken from that exchange")
         try:
@@ -85,7 +85,9 @@ class RequestTask(OwedTask):
     """A task that agents send. Its message carries the sender's access token in a header."""
 
     abstract = True
-    came_through = exchange = routing_key = REQUESTS
+    exchange = routing_key = REQUESTS
+    # A sender that names only the queue publishes to the nameless exchange.
+    taken_from = frozenset({REQUESTS, ""})
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run, if the arguments are the task's: a sender may know only its name."""

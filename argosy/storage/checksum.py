@@ -77,6 +77,20 @@ def digest_file(fd: int, size: int, on_bytes: Callable[[int], None] | None = Non
     return digest.checksums()
 
 
+def sha256_file(fd: int, size: int, on_bytes: Callable[[int], None] | None = None) -> str:
+    """SHA-256 of `size` bytes of a file, in hexadecimal, read once.
+
+    `on_bytes` hears the size of each block. Raises SourceChanged if the file ends
+    early, SourceUnreadable if the disk fails.
+    """
+    digest = hashlib.sha256()
+    for block in read_range(fd, 0, size):
+        digest.update(block)
+        if on_bytes:
+            on_bytes(len(block))
+    return digest.hexdigest()
+
+
 def plain_etag(etag: str) -> str:
     """An ETag without its quotes and without the mark of a weak one (RFC 9110, 8.8.3)."""
     return etag.strip().removeprefix("W/").strip('"')
