@@ -114,6 +114,7 @@ class RequestTask(OwedTask):
         headers = dict(headers or {})
         if TOKEN_HEADER not in headers and (token := _token_to_send()):
             headers[TOKEN_HEADER] = token
+        options.setdefault("declare", [])  # the exchange is the fleet's to declare
         return super().apply_async(args, kwargs, headers=headers, **options)
 
 

@@ -26,19 +26,26 @@ class Agent:
         self._app = Celery("demo", broker=settings.broker_url, backend=settings.result_url)
         self._app.conf.broker_transport_options = {"confirm_publish": True}
         self._app.set_default()
+        self._sent: list[AsyncResult] = []
         argosy.login(settings=settings)
 
     def close(self) -> None:
         """Drop the connections."""
+        for result in self._sent:
+            result.backend = None  # its end would look for the result store, gone by then
         self._app.close()
 
     def upload(self, item: Item) -> AsyncResult:
         """Ask for a file of the spool to be stored."""
-        return transfer.upload.delay(str(item.path))
+        return self._note(transfer.upload.delay(str(item.path)))
 
     def download(self, item: Item, reference: Mapping[str, Any]) -> AsyncResult:
         """Ask for a stored file, beside its source."""
-        return transfer.download.delay(reference, f"{item.path}.back")
+        return self._note(transfer.download.delay(reference, f"{item.path}.back"))
+
+    def _note(self, result: AsyncResult) -> AsyncResult:
+        self._sent.append(result)
+        return result
 
 
 def follow(

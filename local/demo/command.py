@@ -130,8 +130,13 @@ def _argosy(stack: Stack, *arguments: str) -> str:
         check=False,
     )
     if done.returncode != 0:
-        raise DemoFailed(f"`argosy {arguments[0]}` failed. It said:\n{done.stderr or done.stdout}")
+        said = (done.stderr or done.stdout).strip()
+        raise DemoFailed(f"`argosy {arguments[0]}` failed: {_last_line(said)}\n{said}")
     return done.stdout
+
+
+def _last_line(said: str) -> str:
+    return said.rpartition("\n")[2].strip()
 
 
 @contextmanager
@@ -170,8 +175,9 @@ def _heed_termination() -> None:
 
 
 def _described(error: Exception) -> str:
-    said = str(error)
-    return said if isinstance(error, _EXPECTED) else f"{type(error).__name__}: {said}"
+    if isinstance(error, _EXPECTED):
+        return str(error)
+    return " ".join([f"{type(error).__name__}:", *str(error).split()])
 
 
 def _fail(what: str, reason_to: Path | None, code: int = 1) -> None:

@@ -80,7 +80,11 @@ class _Leg:
         for name, send in requests.items():
             self._began[name] = time.monotonic()
             results[name] = send()
-        follow(results, self._progress, self._done, self._check)
+        try:
+            follow(results, self._progress, self._done, self._check)
+        except Exception:
+            self._check()  # a server that has ended is the better reason
+            raise
         return {name: self._answer(name, result) for name, result in results.items()}
 
     def _answer(self, name: str, result: Any) -> _Answer:
@@ -99,12 +103,12 @@ class _Leg:
     def _check(self) -> None:
         for server in self._servers:
             if server.pid is not None and not server.is_running():
-                raise DemoFailed(f"{server.name} ended by itself. Its log ends:\n{server.tail()}")
+                raise DemoFailed(f"{server.name} ended by itself.\n{server.tail()}")
         if time.monotonic() - self._heard > PATIENCE_SECONDS:
             waiting = ", ".join(self._began.keys() - self._ended.keys())
             raise DemoFailed(
-                f"The {self._what} of {waiting}: no word for {PATIENCE_SECONDS} s. "
-                f"A log ends:\n{self._servers[-1].tail()}"
+                f"The {self._what} of {waiting}: no word for {PATIENCE_SECONDS} s.\n"
+                + "\n".join(server.tail(5) for server in self._servers)
             )
 
 

@@ -82,6 +82,15 @@ def test_a_server_that_does_not_start(tmp_path: Path) -> None:
     assert not running_in(data)
 
 
+def test_a_transfer_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARGOSY_BUCKET_SIZE_LIMIT", "1000000")
+    done = demo("--data", tmp_path / "data", "--size-mib", "8", "--broker", "valkey")
+    assert done.returncode == 1
+    assert last_line(done.stdout).startswith("The demo failed: The upload of cargo.bin failed: ")
+    assert last_line(done.stdout).endswith("[object_too_large]")
+    assert not running_in(tmp_path / "data")
+
+
 def test_make_demo_ends_with_the_reason(tmp_path: Path) -> None:
     command = ["make", "demo", f"FILE={tmp_path / 'missing'}", "-o", ".venv/installed"]
     done = subprocess.run(

@@ -123,7 +123,7 @@ def test_a_good_token(verifier: Verifier) -> None:
 
 @pytest.mark.parametrize("nothing", [None, ""])
 def test_no_token(verifier: Verifier, nothing: str | None) -> None:
-    with pytest.raises(NotSignedIn, match="argosy.login"):
+    with pytest.raises(NotSignedIn, match=r"argosy\.login"):
         verifier.verify(nothing)
 
 

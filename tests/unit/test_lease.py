@@ -6,7 +6,8 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy.exc import OperationalError, TimeoutError
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnection
 
 from tasks.lease import Lease, LeaseLost
 
@@ -105,7 +106,7 @@ def test_a_lost_lease_stays_lost() -> None:
     assert renewals.count == 1
 
 
-ERRORS: list[Callable[[], Exception]] = [_away, lambda: TimeoutError("no connection is free")]
+ERRORS: list[Callable[[], Exception]] = [_away, lambda: NoConnection("no connection is free")]
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=["away", "no connection free"])

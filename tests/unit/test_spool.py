@@ -9,6 +9,7 @@ import stat
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,7 @@ def read(spool: Spool, path: object) -> bytes:
 
 
 def descriptors() -> set[str]:
-    return set(os.listdir("/proc/self/fd"))
+    return {entry.name for entry in Path("/proc/self/fd").iterdir()}
 
 
 # Reading
@@ -114,10 +115,8 @@ def test_no_path_reads_what_is_outside(spool: Spool, root: Path, parts: list[str
         (root / "link").symlink_to("../outside")
         (root / "secret").symlink_to("../outside/secret")
         (root / "folder" / "link").symlink_to(root.parent / "outside")
-    try:
+    with suppress(SourceError):
         assert read(spool, "/".join([str(root), *parts])) == b"inside"
-    except SourceError:
-        pass
 
 
 def test_links_are_not_followed(spool: Spool, root: Path) -> None:
@@ -344,16 +343,17 @@ def test_the_error_of_the_reader_is_not_hidden(spool: Spool, root: Path) -> None
 
 def test_a_folder_swapped_for_a_link_again_and_again(spool: Spool, root: Path) -> None:
     """However the swaps fall, what is outside is never read."""
-    (root / "real").mkdir()
-    (root / "real" / "secret").write_bytes(b"inside")
+    real, folder = root / "real", root / "folder"
+    real.mkdir()
+    (real / "secret").write_bytes(b"inside")
     done = threading.Event()
 
     def swap() -> None:
         while not done.is_set():
-            os.rename(root / "real", root / "folder")
-            os.rename(root / "folder", root / "real")
-            os.symlink(root.parent / "outside", root / "folder")
-            os.unlink(root / "folder")
+            real.rename(folder)
+            folder.rename(real)
+            folder.symlink_to(root.parent / "outside")
+            folder.unlink()
 
     swapper = threading.Thread(target=swap)
     swapper.start()
@@ -446,7 +446,7 @@ def test_nothing_is_overwritten(partial: Partial, root: Path) -> None:
 def test_a_name_that_is_taken(partial: Partial, root: Path, kind: str) -> None:
     make: dict[str, Callable[[], object]] = {
         "file": lambda: (root / "new").write_bytes(b""),
-        "folder": lambda: (root / "new").mkdir(),
+        "folder": (root / "new").mkdir,
         "link": lambda: (root / "new").symlink_to(root / "nowhere"),
         "fifo": lambda: os.mkfifo(root / "new"),
     }
@@ -492,7 +492,7 @@ FULL: list[tuple[int, type[Error]]] = [
 ]
 
 
-@pytest.mark.parametrize(("number", "kind"), FULL, ids=lambda value: str(value))
+@pytest.mark.parametrize(("number", "kind"), FULL, ids=str)
 def test_a_disk_that_refuses(
     partial: Partial,
     root: Path,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from models.chunk import ChunkState
@@ -27,7 +29,7 @@ def test_every_state_can_be_reached_from_the_first() -> None:
 
 def test_the_life_of_an_upload_is_in_it() -> None:
     life = [State.QUEUED, State.PLANNED, State.MOVING, State.ASSEMBLING, State.COMPLETED]
-    for before, after in zip(life, life[1:], strict=False):
+    for before, after in pairwise(life):
         assert after in TRANSITIONS[before]
 
 

@@ -1,0 +1,106 @@
+# `make` lists the targets. Everything happens in .venv, which each target makes as needed.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/sh
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+
+BIN := .venv/bin
+INSTALLED := .venv/installed
+REASON := .venv/reason
+REMOTE := SUPABASE_URL SUPABASE_ANON_KEY SUPABASE_SERVICE_ROLE_KEY SUPABASE_PROJECT_REF \
+	DATABASE_URL BROKER_URL RESULT_URL
+
+.PHONY: help
+help: ## List the targets
+	@echo "make <target>, where the target is one of:"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | \
+		while IFS='|' read -r target text; do printf '  %-12s %s\n' "$$target" "$$text"; done
+
+# Running it
+
+.PHONY: demo
+demo: demo-run ## Carry files up and down on this machine (FILE=… carries that one, DATA=… keeps)
+	@:$(if $(shell cat $(REASON) 2>/dev/null),$(error The demo failed: $(shell cat $(REASON))))
+
+.PHONY: demo-run
+demo-run: $(INSTALLED)
+	@rm -f $(REASON) && touch $(REASON)
+	@$(BIN)/python -m local demo --reason-to $(REASON) \
+		$${FILE:+--file "$$FILE"} $${DATA:+--data "$$DATA"} || test -s $(REASON)
+
+.PHONY: up
+up: $(INSTALLED) ## Leave the whole deployment running on this machine, until Ctrl-C
+	@$(BIN)/python -m local up $${DATA:+--data "$$DATA"}
+
+# Testing it
+
+.PHONY: test
+test: $(INSTALLED) broker ## Run every test but the 5 GiB one (ARGS="-k upload" for pytest)
+	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: test-large
+test-large: $(INSTALLED) broker ## Run the test that carries 5 GiB (needs 16 GiB of disk)
+	$(BIN)/python -m pytest -m large $(ARGS)
+
+.PHONY: test-remote
+test-remote: $(INSTALLED) ## Run the integration tests against a real project (docs/settings.md)
+	@missing=; for name in $(REMOTE); do \
+		eval "test -n \"\$${$$name:-}\"" || missing="$$missing $$name"; done; \
+	test -n "$${SUPABASE_JWT_SECRET:-}$${SUPABASE_JWT_SIGNING_KEY:-}" || \
+		missing="$$missing SUPABASE_JWT_SECRET (or SUPABASE_JWT_SIGNING_KEY)"; \
+	test -z "$$missing" || { echo "make test-remote needs these variables:$$missing" >&2; exit 2; }
+	ARGOSY_TEST_REMOTE=1 $(BIN)/python -m pytest tests/integration \
+		--ignore=tests/integration/stack --ignore=tests/integration/supabase \
+		--ignore=tests/integration/test_demo.py $(ARGS)
+
+.PHONY: broker
+broker:
+	@deploy/rabbitmq/install.sh
+
+.PHONY: bench
+bench: $(INSTALLED) ## Measure speed and memory (QUICK=1: smaller files)
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
+
+# Writing it
+
+.PHONY: lint
+lint: $(INSTALLED) ## Check style, types and the direction of imports
+	@failed=; for check in "ruff check" "ruff format --check" "python -m mypy" lint-imports; do \
+		echo "$$check" && $(BIN)/$$check || failed="$$failed [$$check]"; done; \
+	test -z "$$failed" || { echo "Failed:$$failed" >&2; exit 1; }
+
+.PHONY: format
+format: $(INSTALLED) ## Format the code, and repair what ruff can
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+.PHONY: docs
+docs: $(INSTALLED) ## Write the pages of docs/ that are made from the code
+	$(BIN)/python docs/generate.py
+
+.PHONY: lock
+lock: ## Compile requirements.lock anew; UPGRADE=1 takes newer versions
+	@tool=$$(mktemp -d) && trap 'rm -rf "$$tool"' EXIT && \
+	python=$$(./.ci/find-python) && "$$python" -m venv "$$tool" && \
+	"$$tool/bin/pip" install --quiet uv && \
+	"$$tool/bin/uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-header --extra dev \
+		$(if $(UPGRADE),--upgrade) pyproject.toml -o requirements.lock && \
+	! grep -n '://' requirements.lock
+
+.PHONY: venv
+venv: $(INSTALLED) ## Make .venv and install what is locked (PYTHON=… says with which Python)
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(BIN)/python -c 'import pip' 2>/dev/null || { \
+		python=$$(./.ci/find-python) && "$$python" -m venv --clear .venv; }
+	@echo "Installing what is locked into .venv ..."
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+.PHONY: clean
+clean: ## Remove .venv, caches and the data of `make up`
+	rm -rf .venv .argosy .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,118 @@
+"""`python -m benchmarks`: measure, show, and write what was found."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from argosy.errors import Error
+from benchmarks import machine, measure, report
+from benchmarks import plan as plans
+from benchmarks.cargo import BenchmarkFailed, require_space
+from benchmarks.cases_tools import Comparison
+from benchmarks.deployment import CHILDREN, Deployment, deployment
+from benchmarks.measure import Sample
+from benchmarks.plan import Plan
+from benchmarks.processes import Watch
+from benchmarks.results import Results
+from local.servers import ServerFailed
+
+DOCS = Path(__file__).resolve().parent.parent / "docs" / "benchmarks"
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="256 MiB instead of 1 GiB, once instead of 3 times.")
+@click.option("--json", "json_file", type=_FILE, help="Default: in docs/benchmarks.")
+@click.option("--markdown", "markdown_file", type=_FILE, help="Default: in docs/benchmarks.")
+@click.option("--rounds", type=click.IntRange(1), help="How often everything is measured.")
+@click.option(
+    "--only",
+    type=click.Choice(plans.GROUPS),
+    multiple=True,
+    help="Measure this alone; may be repeated. Writes no file unless one is named.",
+)
+def main(
+    *,
+    quick: bool,
+    json_file: Path | None,
+    markdown_file: Path | None,
+    rounds: int | None,
+    only: tuple[str, ...],
+) -> None:
+    """Measure the fleet, its storage server, and the tools people would use instead."""
+    base = plans.QUICK if quick else plans.FULL
+    plan = Plan(base.name, base.largest, rounds or base.rounds)
+    try:
+        results = run(plan, only or plans.GROUPS)
+    except (BenchmarkFailed, ServerFailed, Error) as error:
+        raise click.ClickException(str(error)) from error
+    report.show(results, console)
+    if json_file or not only:
+        report.write_json(results, json_file or DOCS / f"{plan.name}.json")
+    if markdown_file or not only:
+        report.write_markdown(results, markdown_file or DOCS / f"{plan.name}.md")
+
+
+def run(plan: Plan, only: Collection[str]) -> Results:
+    """Take all measurements of a plan."""
+    about = machine.describe()
+    with _scratch() as folder:
+        require_space(folder, plan.disk)
+        with deployment(folder / "stack") as servers:
+            return _measure(plan, only, servers, folder, about)
+
+
+def _measure(
+    plan: Plan, only: Collection[str], servers: Deployment, folder: Path, about: dict[str, str]
+) -> Results:
+    console.print(f"Making files of up to {report.size_text(plan.largest)} …")
+    cargo = plans.load(plan, servers.stack.spool)
+    watch = Watch(servers.trees)
+    comparison = Comparison(servers, folder, watch.cpu)
+    blocks = plans.blocks(servers, cargo, comparison, watch.cpu, only)
+    samples: list[Sample] = []
+    with watch.running():
+        for sample in measure.interleave(blocks, plan.rounds, watch.phase):
+            samples.append(sample)
+            _tell(sample)
+    how = {
+        "run": plan.name,
+        "rounds": f"{plan.rounds}",
+        "broker": "RabbitMQ" if servers.stack.rabbitmq else "Valkey",
+        "fleet": f"one worker of {CHILDREN} processes",
+    }
+    return Results(how, about, measure.summarize(samples), watch.peaks, comparison.remarks)
+
+
+def _tell(sample: Sample) -> None:
+    """A line for each measurement that takes a while."""
+    series = sample.series
+    if series.size <= plans.TINY:
+        return
+    rate = series.size / sample.seconds / 1e6
+    console.print(
+        f"  {series.subject:<24} {series.action:<8} {report.size_text(series.size):>8}"
+        f" {sample.seconds:7.2f} s {rate:7.0f} MB/s"
+    )
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """A temporary folder; PostgreSQL may run as another user, who has to pass through it."""
+    with tempfile.TemporaryDirectory(prefix="argosy-benchmark-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        yield folder
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m benchmarks")

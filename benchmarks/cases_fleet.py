@@ -1,0 +1,97 @@
+"""The fleet: from `.delay()` to the verified result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
+
+from argosy import FileReference
+from benchmarks.cargo import BenchmarkFailed, Cargo
+from benchmarks.deployment import CHILDREN, WORKER, Deployment
+from benchmarks.measure import MIB, Block, Case, Cpu, Sample, Series, timed, timed_alone
+from tasks import transfer
+
+GROUP = "fleet"
+LATENCY_SAMPLES = 50
+_RESULT_SECONDS = 600
+_WARM_UP = 8
+"""Transfers for each child; the pool hands them out unevenly."""
+
+
+class Fleet:
+    """An agent's view of a fleet that cuts files into parts of one size."""
+
+    def __init__(self, deployment: Deployment, part_size: int) -> None:
+        self._deployment = deployment
+        self._part_size = part_size
+        self.name = f"fleet, parts of {part_size // MIB} MiB"
+
+    def block(
+        self, tiny: Cargo, cargos: Sequence[Cargo], cpu: Cpu, *, latency: bool = False
+    ) -> Block:
+        """Round trips of the cargos; with `latency` also many of the tiny one."""
+        cases: list[Case] = [partial(self._round_trip, cargo, cpu) for cargo in cargos]
+        if latency:
+            cases.insert(0, partial(self._latency, tiny))
+        return Block(self.name, partial(self._running, tiny), cases)
+
+    def upload(self, cargo: Cargo) -> FileReference:
+        """Bring a file into Storage."""
+        sent = transfer.upload.delay(str(cargo.path))
+        return FileReference.parse(sent.get(timeout=_RESULT_SECONDS))
+
+    def download(self, reference: FileReference) -> Path:
+        """Bring a file from Storage into the spool."""
+        destination = self._deployment.stack.spool / f"back-{uuid4()}"
+        sent = transfer.download.delay(reference, str(destination))
+        return Path(sent.get(timeout=_RESULT_SECONDS))
+
+    @contextmanager
+    def _running(self, tiny: Cargo) -> Iterator[None]:
+        with self._deployment.fleet(self._part_size):
+            self._warm_up(tiny)
+            yield
+
+    def _warm_up(self, tiny: Cargo) -> None:
+        """Keep all children busy at once, so that each makes its connections unmeasured."""
+        sent = [transfer.upload.delay(str(tiny.path)) for _ in range(_WARM_UP * CHILDREN)]
+        for each in sent:
+            reference = FileReference.parse(each.get(timeout=_RESULT_SECONDS))
+            self._deployment.remove(reference.path)
+
+    def _round_trip(self, cargo: Cargo, cpu: Cpu) -> Iterator[Sample]:
+        sample, reference = timed(self._series("upload", cargo), lambda: self.upload(cargo), cpu)
+        _must_name(reference, cargo)
+        yield sample
+        series = self._series("download", cargo)
+        sample, arrived = timed(series, lambda: self.download(reference), cpu)
+        yield sample
+        self._tidy(cargo, reference, arrived)
+
+    def _latency(self, tiny: Cargo) -> Iterator[Sample]:
+        for _ in range(LATENCY_SAMPLES):
+            yield from self._latency_of_one(tiny)
+
+    def _latency_of_one(self, tiny: Cargo) -> Iterator[Sample]:
+        sample, reference = timed_alone(self._series("upload", tiny), lambda: self.upload(tiny))
+        yield sample
+        series = self._series("download", tiny)
+        sample, arrived = timed_alone(series, lambda: self.download(reference))
+        yield sample
+        self._tidy(tiny, reference, arrived)
+
+    def _series(self, action: str, cargo: Cargo) -> Series:
+        return Series(GROUP, self.name, action, cargo.size, WORKER)
+
+    def _tidy(self, cargo: Cargo, reference: FileReference, arrived: Path) -> None:
+        cargo.must_equal(arrived)
+        arrived.unlink()
+        self._deployment.remove(reference.path)
+
+
+def _must_name(reference: FileReference, cargo: Cargo) -> None:
+    if (reference.size, reference.sha256) != (cargo.size, cargo.sha256):
+        raise BenchmarkFailed(f"the reference of {cargo.path.name} is not of its bytes")

@@ -1,0 +1,181 @@
+"""The servers under measurement, and one agent of theirs."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from subprocess import PIPE, STDOUT
+from uuid import UUID
+
+import jwt
+from celery import Celery
+
+import argosy
+from argosy.auth import SignIn
+from argosy.settings import AgentSettings
+from argosy.storage.control import ControlPlane
+from argosy.storage.s3 import Endpoint, ObjectStore
+from benchmarks.cargo import BenchmarkFailed
+from benchmarks.processes import Tree
+from local.servers.base import Server
+from local.stack import Stack
+
+ARGOSY = str(Path(sys.executable).parent / "argosy")
+BUCKET = "agent-transfers"
+CHILDREN = 4
+"""Worker processes of the fleet: the default of `argosy worker`."""
+
+CLIENT, WORKER, STORAGE = "client", "worker", "storage server"
+
+
+@dataclass(frozen=True)
+class S3Keys:
+    """Static S3 keys of the server, for tools that know no session token."""
+
+    access: str = field(default_factory=lambda: secrets.token_hex(16))
+    secret: str = field(default_factory=lambda: secrets.token_hex(32), repr=False)
+
+
+class Deployment:
+    """A running stack without a fleet, an agent that is signed in, and the way to its objects."""
+
+    def __init__(self, stack: Stack, s3_keys: S3Keys) -> None:
+        self.stack = stack
+        self.s3_keys = s3_keys
+        self._tool: tuple[str, int] | None = None
+        self._worker: Server | None = None
+        self._beat: Server | None = None
+        self._session = self._add_agent()
+        self._service_key = stack.environment["SUPABASE_SERVICE_ROLE_KEY"]
+
+    @property
+    def s3_url(self) -> str:
+        """Where the S3 protocol is."""
+        return f"{self.stack.supabase.url}/storage/v1/s3"
+
+    @property
+    def agent_id(self) -> UUID:
+        """The agent's id, which is also the name of its folder in the bucket."""
+        claims = jwt.decode(self.token(), options={"verify_signature": False})
+        return UUID(claims["sub"])
+
+    def token(self) -> str:
+        """The agent's access token, good for some minutes."""
+        return self._session.token()
+
+    def store(self) -> ObjectStore:
+        """Storage, as the agent sees it."""
+        environment = self.stack.environment
+        endpoint = Endpoint(
+            self.s3_url, environment["SUPABASE_PROJECT_REF"], environment["SUPABASE_ANON_KEY"]
+        )
+        return ObjectStore(endpoint, self.token)
+
+    def remove(self, key: str) -> None:
+        """Remove an object, so that the disk does not fill."""
+        ControlPlane(self.stack.supabase.url, self._service_key).remove(BUCKET, [key])
+
+    @contextmanager
+    def fleet(self, part_size: int) -> Iterator[None]:
+        """A worker that cuts files into parts of this size, and beat."""
+        self._worker = self.stack.start_worker("fleet", CHILDREN, ARGOSY_PART_SIZE=str(part_size))
+        self._beat = self.stack.start_beat()
+        try:
+            yield
+        finally:
+            self._worker.stop()
+            self._beat.stop()
+            self._worker = self._beat = None
+
+    def trees(self) -> dict[str, Tree]:
+        """Every process that takes part, by role."""
+        stack, broker = self.stack, self.stack.rabbitmq
+        pids = {
+            STORAGE: stack.supabase.pid,
+            WORKER: self._worker and self._worker.pid,
+            "beat": self._beat and self._beat.pid,
+        }
+        others = {
+            "PostgreSQL": stack.postgres.pid,
+            "Valkey": stack.valkey.pid,
+            "RabbitMQ": broker and broker.pid,
+        }
+        tool = {self._tool[0]: Tree(self._tool[1])} if self._tool else {}
+        return {
+            CLIENT: Tree(os.getpid(), descendants=False),
+            **tool,
+            **{role: Tree(pid) for role, pid in pids.items() if pid},
+            **{role: Tree(pid, memory=False) for role, pid in others.items() if pid},
+        }
+
+    def run(
+        self, command: Sequence[str], *, environment: Mapping[str, str], said: str = ""
+    ) -> None:
+        """Run a tool and wait for it; what is `said` to it, it reads from its standard input."""
+        name = Path(command[0]).name
+        with subprocess.Popen(
+            command, env=environment, text=True, stdin=PIPE, stdout=PIPE, stderr=STDOUT
+        ) as child:
+            self._tool = name, child.pid
+            output, _ = child.communicate(said)
+            self._tool = None
+        if child.returncode:
+            raise BenchmarkFailed(f"{name} ended with {child.returncode}: {output.strip()[-300:]}")
+
+    def _add_agent(self) -> SignIn:
+        _argosy(self.stack, "bootstrap")
+        printed = _argosy(self.stack, "agents", "add", "benchmark")
+        said = dict(line.split("=", 1) for line in printed.split())
+        settings = AgentSettings.model_validate(_fields(self.stack.agent_environment))
+        return argosy.login(said["ARGOSY_AGENT"], said["ARGOSY_AGENT_KEY"], settings)
+
+
+@contextmanager
+def deployment(data: Path) -> Iterator[Deployment]:
+    """Start the servers, and end them whatever happens."""
+    keys = S3Keys()
+    with Stack(data) as stack:
+        with _in_environment(S3_ACCESS_KEY_ID=keys.access, S3_SECRET_ACCESS_KEY=keys.secret):
+            stack.start_servers()
+        app = Celery("benchmark", broker=stack.broker_url, backend=stack.environment["RESULT_URL"])
+        app.conf.broker_transport_options = {"confirm_publish": True}
+        app.set_default()
+        try:
+            yield Deployment(stack, keys)
+        finally:
+            app.close()
+
+
+@contextmanager
+def _in_environment(**variables: str) -> Iterator[None]:
+    """Variables for the servers that are started within."""
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name in variables:
+            del os.environ[name]
+
+
+def _argosy(stack: Stack, *arguments: str) -> str:
+    done = subprocess.run(
+        [ARGOSY, *arguments],
+        env={**os.environ, **stack.environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise BenchmarkFailed(f"`argosy {' '.join(arguments)}` failed: {done.stderr[-500:]}")
+    return done.stdout
+
+
+def _fields(environment: dict[str, str]) -> dict[str, str]:
+    names = ("SUPABASE_URL", "SUPABASE_ANON_KEY", "BROKER_URL", "RESULT_URL")
+    return {name: environment[name] for name in names}

@@ -1,0 +1,131 @@
+"""Everything that one run found out, ready to be shown or written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks import cases_fleet, cases_storage
+from benchmarks.deployment import STORAGE
+from benchmarks.measure import MIB, Summary
+from benchmarks.processes import Watched
+
+LEAST_RATE = 300e6
+MOST_MEMORY = 200e6
+LATENCY_UP_TO = MIB
+"""Files up to this size show how long a transfer takes, larger ones how fast it is."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The highest resident memory of the processes of one role in one phase."""
+
+    phase: str
+    role: str
+    processes: int
+    peak: int
+
+
+@dataclass(frozen=True)
+class Target:
+    """Something that the figures are held against."""
+
+    text: str
+    met: bool
+
+
+@dataclass(frozen=True)
+class Results:
+    """One run: `run` says how it was done, `remarks` what it left out."""
+
+    run: Mapping[str, str]
+    machine: Mapping[str, str]
+    summaries: Sequence[Summary]
+    peaks: Mapping[Watched, int]
+    remarks: Sequence[str]
+
+    @property
+    def rates(self) -> list[Summary]:
+        """Series that show how fast."""
+        return [s for s in self.summaries if s.series.size > LATENCY_UP_TO]
+
+    @property
+    def latencies(self) -> list[Summary]:
+        """Series that show how long."""
+        return [s for s in self.summaries if s.series.size <= LATENCY_UP_TO]
+
+    @property
+    def memory(self) -> list[Memory]:
+        """By phase and role, in the order in which they were first seen."""
+        found: dict[tuple[str, str], list[int]] = {}
+        for watched, peak in self.peaks.items():
+            if watched.phase:
+                found.setdefault((watched.phase, watched.role), []).append(peak)
+        return [Memory(*where, len(peaks), max(peaks)) for where, peaks in found.items()]
+
+    @property
+    def targets(self) -> list[Target]:
+        """What issue 2 asks of these figures."""
+        return [*self._rates_to_reach(), *self._memory_to_keep()]
+
+    def _rates_to_reach(self) -> list[Target]:
+        return [
+            Target(
+                f"{s.series.subject}, {s.series.action}: {s.rate.median / 1e6:.0f} MB/s, "
+                f"over {LEAST_RATE / 1e6:.0f} wanted",
+                s.rate.median > LEAST_RATE,
+            )
+            for s in self.rates
+            if s.series.group == cases_storage.GROUP
+        ]
+
+    def _memory_to_keep(self) -> list[Target]:
+        fleet = [m for m in self.memory if m.phase.startswith(cases_fleet.GROUP)]
+        if not fleet:
+            return []
+        most = max(fleet, key=lambda memory: memory.peak)
+        said = f"{most.role}, {most.peak / 1e6:.0f} MB ({most.phase})"
+        text = f"most memory of one process of ours: {said}, at most {MOST_MEMORY / 1e6:.0f} wanted"
+        return [Target(text, most.peak <= MOST_MEMORY)]
+
+    def document(self) -> dict[str, Any]:
+        """The results as plain JSON types, with every single sample."""
+        return {
+            "schema": "argosy.benchmark/v1",
+            "run": dict(self.run),
+            "machine": dict(self.machine),
+            "series": [_series_document(summary) for summary in self.summaries],
+            "memory": [vars(memory) for memory in self.memory],
+            "targets": [vars(target) for target in self.targets],
+            "remarks": list(self.remarks),
+        }
+
+
+def mover_cpu(summary: Summary) -> float | None:
+    """CPU-seconds a GiB of whoever moves the bytes."""
+    return summary.cpu_per_gib([summary.series.mover])
+
+
+def server_cpu(summary: Summary) -> float | None:
+    """CPU-seconds a GiB of the storage server."""
+    return summary.cpu_per_gib([STORAGE])
+
+
+def other_cpu(summary: Summary) -> float | None:
+    """CPU-seconds a GiB of PostgreSQL, the broker and the result store."""
+    return summary.cpu_per_gib(["PostgreSQL", "Valkey", "RabbitMQ"])
+
+
+def _series_document(summary: Summary) -> dict[str, Any]:
+    return {
+        **vars(summary.series),
+        "seconds": {**vars(summary.seconds), "p99": summary.p99},
+        "bytes_per_second": vars(summary.rate),
+        "cpu_seconds_per_gib": {
+            "mover": mover_cpu(summary),
+            "storage server": server_cpu(summary),
+            "PostgreSQL, Valkey, RabbitMQ": other_cpu(summary),
+        },
+        "samples": [{"seconds": s.seconds, "cpu": dict(s.cpu)} for s in summary.samples],
+    }

@@ -1,0 +1,201 @@
+"""Writes the pages of this folder that are made from the code; `--check` only compares.
+
+python docs/generate.py            (make docs)
+python docs/generate.py --check
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from argosy.errors import BY_CODE, Error
+from argosy.settings import (
+    MIB,
+    AgentSettings,
+    FleetSettings,
+    environment_name,
+)
+from models import ENDED, STAGES, TRANSITIONS, State
+
+HERE = Path(__file__).resolve().parent
+NOTE = "<!-- Made from the code by docs/generate.py: run `make docs` instead of editing. -->"
+
+STATE_MEANINGS = {
+    State.QUEUED: "Asked for; the row exists.",
+    State.PLANNED: "Size and parts are known; the chunk ledger is laid out.",
+    State.MOVING: "Chunks are being carried; each has a lease of its own.",
+    State.ASSEMBLING: "Every byte has been carried; it is put together and verified.",
+    State.COMPLETED: "There, whole and verified.",
+    State.PAUSED: "Held; nothing is carried. The fleet does not set it yet.",
+    State.FAILED: "Ended by an error, which is in the row; `cleanup` removes what is left.",
+    State.CANCELLED: "Ended on request; cleaned up like a failure. The fleet does not set it yet.",
+    State.EXPIRED: "Completed, and removed after its time. The fleet does not set it yet.",
+}
+
+
+def _page(title: str, *paragraphs: str) -> str:
+    return "\n\n".join((f"# {title}", NOTE, *paragraphs)) + "\n"
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    rule = tuple("---" for _ in head)
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))
+
+
+# Settings
+
+
+def settings_page() -> str:
+    """Every setting as a table."""
+    rows = (_setting(name, field) for name, field in FleetSettings.model_fields.items())
+    return _page(
+        "Settings",
+        "Settings are environment variables; `argosy/settings.py` is their one home. An agent "
+        "reads only those for *agents*; workers, beat and the commands of the operator read all. "
+        "A missing or malformed one is named when the process starts.",
+        _table(("name", "type", "default", "meaning", "for"), rows),
+        "## Another Supabase project",
+        "The same code runs against a real project: set `SUPABASE_URL`, `SUPABASE_ANON_KEY`, "
+        "`SUPABASE_SERVICE_ROLE_KEY`, `SUPABASE_JWT_SECRET` (or `SUPABASE_JWT_SIGNING_KEY`), "
+        "`SUPABASE_PROJECT_REF`, `DATABASE_URL`, `BROKER_URL`, `RESULT_URL` and `ARGOSY_SPOOL`; "
+        "run `argosy bootstrap` once, then `argosy worker` and `argosy beat`.",
+        "With the same variables (but for `ARGOSY_SPOOL`) `make test-remote` runs the integration "
+        "tests against that project. They create agents, objects and rows: use a project, a "
+        "broker and a result store that hold nothing else.",
+    )
+
+
+def _setting(name: str, field: FieldInfo) -> tuple[str, ...]:
+    reader = "agents, fleet" if name in AgentSettings.model_fields else "fleet"
+    if name in ("agent", "agent_key"):
+        reader = "agents"
+    meaning = str(field.description).replace("|", "\\|")
+    return f"`{environment_name(name)}`", _type(field), _default(field), meaning, reader
+
+
+def _type(field: FieldInfo) -> str:
+    limits = " ".join(_limit(rule) for rule in field.metadata if _limit(rule))
+    return f"{_kind(field)} {limits}".strip()
+
+
+def _kind(field: FieldInfo) -> str:
+    annotation = field.annotation
+    if get_origin(annotation) in (Union, UnionType):
+        [annotation] = [one for one in get_args(annotation) if one is not NoneType]
+    if get_origin(annotation) is tuple:
+        return "folders"
+    if annotation is str and any(
+        type(rule).__name__ == "AfterValidator" for rule in field.metadata
+    ):
+        return "URL"
+    names = {int: "whole number", float: "number", str: "text", SecretStr: "secret", Path: "path"}
+    return names[annotation]
+
+
+def _limit(rule: Any) -> str:
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    found = ((sign, getattr(rule, name, None)) for name, sign in signs.items())
+    return ", ".join(f"{sign} {value:,}" for sign, value in found if value is not None)
+
+
+def _default(field: FieldInfo) -> str:
+    if field.default is PydanticUndefined:
+        return "*needed*"
+    if field.default is None:
+        return "none"
+    return f"`{field.default}`{_in_mib(field.default)}"
+
+
+def _in_mib(value: Any) -> str:
+    whole = isinstance(value, int) and value >= MIB and value % MIB == 0
+    return f" ({value // MIB:,} MiB)" if whole else ""
+
+
+# States
+
+
+def states_page() -> str:
+    """The state machine of a transfer, drawn and as a table."""
+    return _page(
+        "States of a transfer",
+        "Every change of state is one of these arrows, made by one guarded `UPDATE` that reports "
+        "whether it won. The machine is data: `TRANSITIONS` in `models/transfer.py`.",
+        "```mermaid\n" + "\n".join(_diagram()) + "\n```",
+        _table(("state", "meaning", "next", "claim"), (_state(state) for state in State)),
+        "*Whole transfer*: one worker holds the transfer by its lease. *Each chunk*: workers hold "
+        "single chunks. The lease ends with its worker; whatever has no live lease is sent again.",
+    )
+
+
+def _diagram() -> Iterable[str]:
+    yield "stateDiagram-v2"
+    yield f"    [*] --> {State.QUEUED}"
+    for state, following in TRANSITIONS.items():
+        yield from (f"    {state} --> {after}" for after in State if after in following)
+    yield from (f"    {state} --> [*]" for state in State if not TRANSITIONS[state])
+
+
+def _state(state: State) -> tuple[str, ...]:
+    following = ", ".join(f"`{after}`" for after in State if after in TRANSITIONS[state])
+    holds = "whole transfer" if state in STAGES else "each chunk"
+    claim = holds if state in STAGES or state is State.MOVING else "none"
+    ended = " *(ended)*" if state in ENDED else ""
+    return f"`{state}`{ended}", STATE_MEANINGS[state], following or "nothing", claim
+
+
+# Errors
+
+
+def errors_page() -> str:
+    """Every error with its code."""
+    return _page(
+        "Errors",
+        "A task fails with one of these. `code` stands in the row (`argosy.transfers.error_code`) "
+        "and never changes its meaning; the message names the file and says what to do. "
+        "*Retryable* means that the same request may succeed later: the fleet has already tried "
+        "for as long as its settings say. A class in *italics* is a family and is not raised.",
+        _table(("code", "class", "retryable", "meaning"), map(_error, BY_CODE.values())),
+        "With this package `result.get()` raises these classes. Without it Celery makes up a class "
+        "of the same name, whose first argument is the message.",
+    )
+
+
+def _error(kind: type[Error]) -> tuple[str, ...]:
+    name = f"*{kind.__name__}*" if kind.__subclasses__() else f"`{kind.__name__}`"
+    meaning = (inspect.getdoc(kind) or "").partition("\n")[0]
+    return f"`{kind.code}`", name, "yes" if kind.retryable else "no", meaning
+
+
+def pages() -> dict[str, str]:
+    """The generated pages by file name."""
+    return {"settings.md": settings_page(), "states.md": states_page(), "errors.md": errors_page()}
+
+
+def stale() -> list[str]:
+    """Names of the pages that differ from the code."""
+    return [name for name, text in pages().items() if _read(HERE / name) != text]
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def main() -> None:
+    """Write the pages, or say which are stale."""
+    if "--check" in sys.argv[1:]:
+        sys.exit(f"Stale, run `make docs`: {', '.join(stale())}" if stale() else 0)
+    for name, text in pages().items():
+        (HERE / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
