@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from kombu.utils.json import register_type
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from argosy.errors import InvalidReference
 
@@ -19,6 +27,14 @@ Note = Annotated[str, StringConstraints(max_length=4096, pattern=r"^[^\x00]*$")]
 
 MAX_BYTES = 5 * 1024**4
 """S3: an object has at most 5 TiB."""
+
+
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+
+
+def holds_nul(document: str) -> bool:
+    """Whether a JSON text holds the character U+0000, which PostgreSQL keeps nowhere."""
+    return _NUL.search(document) is not None
 
 
 class FileReference(BaseModel):
@@ -47,6 +63,12 @@ class FileReference(BaseModel):
     chunk_count: int = Field(ge=1, le=10_000)
     derivatives: tuple[dict[str, Any], ...] = ()
     metadata: dict[Note, Note] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _without_nul(self) -> Self:
+        if holds_nul(self.model_dump_json()):
+            raise ValueError("U+0000 is not allowed")
+        return self
 
     @classmethod
     def parse(cls, document: FileReference | Mapping[str, Any]) -> FileReference:

@@ -18,31 +18,34 @@ from models.continuations import settle
 from models.database import is_lost
 from tasks.envelope import address
 from tasks.fleet import fleet
-from tasks.messages import INTERNAL, REQUESTS
+from tasks.messages import REQUESTS
 from tasks.refusal import refuse
+from tasks.seal import SEAL_HEADER, is_sealed
 
 log = structlog.get_logger(__name__)
 
 
 class FleetTask(Task):
-    """Runs in a worker; hands its message back while the database is away.
+    """A task of the fleet's own. Runs only sealed messages: agents must not cause one.
 
-    Only a message that came through the right exchange is run: agents can write
-    to one of them, and Celery itself runs whatever name a message has.
+    Hands its message back while the database is away.
     """
 
     abstract = True
     acks_late = True
     ignore_result = True
-    taken_from = frozenset({INTERNAL})
+
+    def is_wanted(self, args: tuple[Any, ...]) -> bool:
+        """Whether the message may be run at all."""
+        return is_sealed(fleet().settings, self.request.get(SEAL_HEADER), self.name, args)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run, with the task's ids bound to every log line."""
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(task=self.name, task_id=self.request.id)
-        if self._exchange not in self.taken_from:
-            log.warning("message.refused", exchange=self._exchange)
-            raise Ignore("this task is not taken from that exchange")
+        if not self.is_wanted(args):
+            log.warning("message.refused")
+            raise Ignore("the fleet has not sent this message")
         try:
             return super().__call__(*args, **kwargs)
         except DBAPIError as error:
@@ -50,11 +53,6 @@ class FleetTask(Task):
                 raise
             log.warning("task.handed_back", error=type(error.orig).__name__)
             raise Reject(type(error).__name__, requeue=True) from None
-
-    @property
-    def _exchange(self) -> str | None:
-        exchange: str | None = (self.request.delivery_info or {}).get("exchange")
-        return exchange
 
     @property
     def redelivered(self) -> bool:
@@ -86,8 +84,10 @@ class RequestTask(OwedTask):
 
     abstract = True
     exchange = routing_key = REQUESTS
-    # A sender that names only the queue publishes to the nameless exchange.
-    taken_from = frozenset({REQUESTS, ""})
+
+    def is_wanted(self, _args: tuple[Any, ...]) -> bool:
+        """Anybody may ask; `accept` looks at who it is."""
+        return True
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run, if the arguments are the task's: a sender may know only its name."""

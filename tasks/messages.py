@@ -18,8 +18,10 @@ from kombu.exceptions import OperationalError
 from kombu.utils import json as kombu_json
 
 from argosy.errors import InvalidRequest
+from argosy.reference import holds_nul
 from models import DIGEST, Continuation
-from tasks.requests import holds_nul
+from tasks.fleet import fleet
+from tasks.seal import SEAL_HEADER, seal
 
 REQUESTS = "argosy.requests"
 """Exchange and queue that agents write to."""
@@ -91,7 +93,8 @@ def send_continuation(continuation: Continuation | None) -> None:
 
 
 def _send(name: str, *arguments: object, **options: Any) -> None:
+    headers = {SEAL_HEADER: seal(fleet().settings, name, arguments)}
     try:
-        current_app.send_task(name, arguments, add_to_parent=False, **options)
+        current_app.send_task(name, arguments, add_to_parent=False, headers=headers, **options)
     except OperationalError as error:
         log.warning("message.not_sent", task=name, error=type(error).__name__)

@@ -9,7 +9,7 @@ from celery import shared_task
 from celery.exceptions import Ignore
 
 from argosy.reference import FileReference
-from models import Transfer
+from models import Continuation, Transfer
 from tasks.assemble import finish
 from tasks.base import OwedTask
 from tasks.claims import PutBack
@@ -21,6 +21,7 @@ from tasks.lease import LeaseLost
 def reassemble(self: OwedTask, transfer_id: str) -> FileReference | str:
     """Complete the transfer and record its result; or record how it ended before."""
     identity = UUID(transfer_id)
+    _require_caller(UUID(self.request.id), identity)
     structlog.contextvars.bind_contextvars(transfer_id=transfer_id)
     transfer = fleet().transact(lambda session: session.get_one(Transfer, identity))
     self.request.acting_for = transfer.agent_id
@@ -31,3 +32,10 @@ def reassemble(self: OwedTask, transfer_id: str) -> FileReference | str:
     if ended is None:
         raise Ignore("carried on by others")
     return ended
+
+
+def _require_caller(task_id: UUID, transfer_id: UUID) -> None:
+    """Only a caller that the row knows may have the outcome."""
+    caller = fleet().transact(lambda session: session.get(Continuation, task_id))
+    if caller is None or caller.transfer_id != transfer_id:
+        raise Ignore("nobody waits for this transfer under this task id")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import mimetypes
-import re
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Self, TypeVar
 
@@ -18,7 +17,7 @@ from pydantic import (
 )
 
 from argosy.errors import InvalidReference, InvalidRequest
-from argosy.reference import FileReference
+from argosy.reference import FileReference, holds_nul
 from models import Kind
 
 Path = Annotated[str, StringConstraints(min_length=1, max_length=4096, pattern=r"^/[^\x00]*$")]
@@ -31,14 +30,6 @@ ContentType = Annotated[
     ),
 ]
 Key = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
-
-
-_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
-
-
-def holds_nul(document: str) -> bool:
-    """Whether a JSON text holds the character U+0000, which PostgreSQL keeps nowhere."""
-    return _NUL.search(document) is not None
 
 
 class Request(BaseModel):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from argosy.settings import FleetSettings
+from tasks.seal import SEAL_HEADER, seal
 
 
 def schedule(settings: FleetSettings) -> dict[str, dict[str, Any]]:
@@ -13,6 +14,9 @@ def schedule(settings: FleetSettings) -> dict[str, dict[str, Any]]:
         "resume": {
             "task": "transfer.resume",
             "schedule": settings.resume_seconds,
-            "options": {"expires": settings.resume_seconds},
+            "options": {
+                "expires": settings.resume_seconds,
+                "headers": {SEAL_HEADER: seal(settings, "transfer.resume", ())},
+            },
         }
     }

@@ -9,7 +9,6 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from alembic import command
 from alembic.config import Config
 from pytest_alembic import MigrationContext
 from pytest_alembic.tests import (
@@ -21,6 +20,7 @@ from pytest_alembic.tests import (
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
+from alembic import command
 from local.servers.postgres import Postgres
 from local.supabase.schema import apply_schema
 from models import Base
@@ -91,7 +91,8 @@ def _snapshot(engine: Engine) -> dict[str, list[str]]:
         "policies": "SELECT tablename || '.' || policyname FROM pg_policies",
         "triggers": "SELECT tgrelid::regclass::text || '.' || tgname FROM pg_trigger "
         "WHERE NOT tgisinternal",
-        "schemas": "SELECT nspname || acl.grantee::regrole || acl.privilege_type FROM pg_namespace, "
+        "schemas": "SELECT nspname || acl.grantee::regrole || acl.privilege_type "
+        "FROM pg_namespace, "
         "LATERAL aclexplode(nspacl) AS acl WHERE acl.grantee <> nspowner",
     }
     with engine.connect() as connection:

@@ -22,7 +22,7 @@ from argosy.auth import AUDIENCE, Mint, SignIn, Verifier
 from argosy.errors import AccessDenied, InvalidToken, NotSignedIn, StorageUnavailable
 from argosy.settings import AgentSettings, FleetSettings
 
-SECRET = "a secret that nobody else knows, 32 bytes"
+SECRET = "a secret that nobody else knows, and long enough for every algorithm"
 AGENT = UUID("11111111-1111-4111-8111-111111111111")
 
 
