@@ -1,4 +1,4 @@
-"""Runs the migrations of schema `argosy`, a transaction each, never waiting long for a lock."""
+"""Runs the migrations of schema `argosy`, in one transaction, never waiting long for a lock."""
 
 from __future__ import annotations
 
@@ -20,8 +20,6 @@ def ours_only(name: str | None, kind: str, _parents: object) -> bool:
 
 
 def migrate(connection: Connection) -> None:
-    connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
-    connection.execute(text(f"SET statement_timeout = '{STATEMENT_TIMEOUT}'"))
     connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
     connection.commit()
     context.configure(
@@ -31,9 +29,11 @@ def migrate(connection: Connection) -> None:
         include_schemas=True,
         include_name=ours_only,
         compare_server_default=True,
-        transaction_per_migration=True,
     )
     with context.begin_transaction():
+        # For this transaction only: a session may be shared behind a pooler.
+        connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
+        connection.execute(text(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'"))
         context.run_migrations()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -32,9 +33,14 @@ MAX_BYTES = 5 * 1024**4
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
-def holds_nul(document: str) -> bool:
-    """Whether a JSON text holds the character U+0000, which PostgreSQL keeps nowhere."""
-    return _NUL.search(document) is not None
+def is_storable(document: str) -> bool:
+    """Whether PostgreSQL can keep a JSON text: neither U+0000 nor half a surrogate pair in it."""
+    plain = json.dumps(json.loads(document), ensure_ascii=False)
+    try:
+        plain.encode()
+    except UnicodeEncodeError:
+        return False
+    return _NUL.search(plain) is None
 
 
 class FileReference(BaseModel):
@@ -65,8 +71,8 @@ class FileReference(BaseModel):
     metadata: dict[Note, Note] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _without_nul(self) -> Self:
-        if holds_nul(self.model_dump_json()):
+    def _check_text(self) -> Self:
+        if not is_storable(self.model_dump_json()):
             raise ValueError("U+0000 is not allowed")
         return self
 

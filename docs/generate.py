@@ -24,10 +24,16 @@ from argosy.settings import (
     FleetSettings,
     environment_name,
 )
-from models import ENDED, STAGES, TRANSITIONS, State
+from models import ENDED, TRANSITIONS, State
 
 HERE = Path(__file__).resolve().parent
 NOTE = "<!-- Made from the code by docs/generate.py: run `make docs` instead of editing. -->"
+
+CLAIMS = {
+    State.QUEUED: "whole transfer",
+    State.MOVING: "each chunk",
+    State.ASSEMBLING: "whole transfer",
+}
 
 STATE_MEANINGS = {
     State.QUEUED: "Asked for; the row exists.",
@@ -146,10 +152,13 @@ def _diagram() -> Iterable[str]:
 
 def _state(state: State) -> tuple[str, ...]:
     following = ", ".join(f"`{after}`" for after in State if after in TRANSITIONS[state])
-    holds = "whole transfer" if state in STAGES else "each chunk"
-    claim = holds if state in STAGES or state is State.MOVING else "none"
     ended = " *(ended)*" if state in ENDED else ""
-    return f"`{state}`{ended}", STATE_MEANINGS[state], following or "nothing", claim
+    return (
+        f"`{state}`{ended}",
+        STATE_MEANINGS[state],
+        following or "nothing",
+        CLAIMS.get(state, "none"),
+    )
 
 
 # Errors

@@ -6,13 +6,12 @@ from models.chunk import DIGEST, Chunk, ChunkState
 from models.continuation import Continuation
 from models.derivative import Derivative
 from models.event import Event
-from models.transfer import ENDED, STAGES, TRANSITIONS, Kind, State, Transfer
+from models.transfer import ENDED, TRANSITIONS, Kind, State, Transfer
 
 __all__ = [
     "DIGEST",
     "ENDED",
     "SCHEMA",
-    "STAGES",
     "TRANSITIONS",
     "Agent",
     "Base",

@@ -14,6 +14,9 @@ from sqlalchemy.orm import Session
 from models.continuation import Continuation
 from models.transfer import ENDED, State, Transfer
 
+MOST_PUBLICATIONS = 30
+"""An outcome that could not be recorded so often (for a day and more) never will be."""
+
 _NO_SYNC = {"synchronize_session": False, "populate_existing": True}
 
 
@@ -23,8 +26,8 @@ def add(
     transfer_id: UUID,
     request: dict[str, Any],
     republish_seconds: float,
-) -> None:
-    """Remember a caller; the same caller twice is one."""
+) -> bool:
+    """Remember a caller, the same one twice as one; False if it waits for another transfer."""
     session.execute(
         insert(Continuation)
         .values(
@@ -35,13 +38,15 @@ def add(
         )
         .on_conflict_do_nothing()
     )
+    return session.get_one(Continuation, task_id).transfer_id == transfer_id
 
 
 def settle(session: Session, task_id: UUID) -> None:
-    """The caller's result is recorded: nothing more is owed."""
+    """The result of an ended transfer is recorded for this caller: nothing more is owed."""
     session.execute(
         update(Continuation)
         .where(Continuation.task_id == task_id, Continuation.settled_at.is_(None))
+        .where(Transfer.id == Continuation.transfer_id, Transfer.state.in_(ENDED))
         .values(settled_at=func.now())
         .execution_options(**_NO_SYNC)
     )
@@ -69,6 +74,7 @@ def due_continuations(
         .join(Transfer, Transfer.id == Continuation.transfer_id)
         .where(Continuation.settled_at.is_(None), Continuation.republish_at < func.now())
         .where(Transfer.state.in_(ENDED), Transfer.ended_at < _ago(republish_seconds))
+        .where(Continuation.publications < MOST_PUBLICATIONS)
         .limit(limit)
         .with_for_update(of=Continuation, skip_locked=True)
     )
@@ -85,17 +91,30 @@ def due_assemblies(
 
 def due_plans(session: Session, *, limit: int, republish_seconds: float) -> Sequence[UUID]:
     """Transfers that wait to be planned with nobody at it, marked as sent again."""
-    late = _due_transfers((State.QUEUED, State.PLANNED), limit)
+    late = _due_transfers((State.QUEUED,), limit)
     return list(_mark_sent(session, late, republish_seconds))
 
 
-def due_cleanups(session: Session, *, limit: int) -> Sequence[UUID]:
-    """Failed and cancelled transfers that may have left something behind."""
-    return session.scalars(
+def due_cleanups(session: Session, *, limit: int, republish_seconds: float) -> Sequence[UUID]:
+    """Failed and cancelled transfers that may have left something behind.
+
+    The wait doubles: each time it is as long as the transfer has been over.
+    """
+    late = (
         select(Transfer.id)
         .where(Transfer.state.in_((State.FAILED, State.CANCELLED)), Transfer.cleaned_at.is_(None))
-        .order_by(Transfer.ended_at)
+        .where(Transfer.republish_at < func.now())
+        .order_by(Transfer.republish_at)
         .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    age = func.greatest(func.now() - Transfer.ended_at, timedelta(seconds=republish_seconds))
+    return session.scalars(
+        update(Transfer)
+        .where(Transfer.id.in_(late))
+        .values(republish_at=func.now() + age)
+        .returning(Transfer.id)
+        .execution_options(**_NO_SYNC)
     ).all()
 
 

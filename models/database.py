@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from sqlalchemy import Engine, create_engine, make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 Answer = TypeVar("Answer")
@@ -29,10 +29,14 @@ def make_engine(url: str) -> Engine:
         max_overflow=2,
         pool_pre_ping=True,
         pool_recycle=1800,
+        hide_parameters=True,  # errors travel into logs and results
         connect_args={
             "prepare_threshold": None,
             "connect_timeout": 5,
             "tcp_user_timeout": 15_000,
+            "keepalives_idle": 30,
+            "keepalives_interval": 10,
+            "keepalives_count": 3,
             "application_name": "argosy",
         },
     )
@@ -55,9 +59,17 @@ def one_session(url: str) -> Iterator[Session]:
 
 
 def is_lost(error: DBAPIError) -> bool:
-    """Whether the database went away, rather than disagreed."""
+    """Whether the same transaction may succeed later: the database went away, or was busy.
+
+    By SQLSTATE class: connection (08), resources (53), operator (57, but for a
+    cancelled statement), rolled back in favour of another (40), standby (25006).
+    """
     state = getattr(error.orig, "sqlstate", None)
-    return error.connection_invalidated or state is None or state[:2] in {"08", "57", "53"}
+    if state is None:
+        return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+    if state == "57014":
+        return False
+    return error.connection_invalidated or state[:2] in {"08", "40", "53", "57"} or state == "25006"
 
 
 def patiently(work: Callable[[], Answer], wait_seconds: float) -> Answer:

@@ -54,13 +54,19 @@ def part_size_for(size: int, part_size: int) -> int:
     return max(part_size, -(-needed // mib) * mib)
 
 
-def lay_out(session: Session, transfer_id: UUID, size: int, part_size: int, *, digest: bool) -> int:
-    """Write the ledger of a transfer anew and return how many parts it has.
+def count_parts(size: int, part_size: int) -> int:
+    """How many parts a file has: an empty one has one, of no bytes."""
+    return max(1, -(-size // part_size)) if part_size else 1
 
-    An empty file has one part of no bytes. `digest` adds the entry for the
-    pass that computes the checksums of the whole.
+
+def lay_out(
+    session: Session, transfer_id: UUID, size: int, part_size: int, *, digest: bool
+) -> None:
+    """Write the ledger of a transfer anew.
+
+    `digest` adds the entry for the pass that computes the checksums of the whole.
     """
-    count = max(1, -(-size // part_size)) if part_size else 1
+    count = count_parts(size, part_size)
     session.execute(delete(Chunk).where(Chunk.transfer_id == transfer_id))
     number = func.generate_series(1, count).column_valued("number")
     offset = (cast(number, BigInteger) - 1) * part_size
@@ -71,7 +77,6 @@ def lay_out(session: Session, transfer_id: UUID, size: int, part_size: int, *, d
     if digest:
         whole = {"transfer_id": transfer_id, "number": DIGEST, "offset": 0, "length": size}
         session.execute(insert(Chunk).values(**whole))
-    return count
 
 
 def open_window(
@@ -87,6 +92,7 @@ def open_window(
     return session.scalars(
         update(Chunk)
         .where(Chunk.transfer_id == transfer_id, Chunk.number.in_(waiting))
+        .where(Chunk.state == ChunkState.WAITING)
         .values(
             state=ChunkState.QUEUED,
             publications=1,
@@ -164,12 +170,24 @@ def release_chunk(
         _record_put_back(session, chunk, error, retry_in)
 
 
-def drop_chunk(session: Session, chunk: Chunk, error: Error) -> None:
-    """Let go of a claimed chunk whose transfer ends with this error."""
-    session.execute(
+def drop_chunk(session: Session, chunk: Chunk, error: Error) -> bool:
+    """Let go of a claimed chunk whose transfer ends with this error; False if it was lost."""
+    dropped = session.execute(
         update(Chunk)
         .where(_held(chunk))
         .values(state=ChunkState.QUEUED, lease_until=None, last_error=_reason(error))
+        .returning(Chunk.number)
+        .execution_options(**_NO_SYNC)
+    ).one_or_none()
+    return dropped is not None
+
+
+def retire_chunks(session: Session, transfer_id: UUID) -> None:
+    """Take the unstored chunks of an ended transfer out of what `due_chunks` looks through."""
+    session.execute(
+        update(Chunk)
+        .where(Chunk.transfer_id == transfer_id, Chunk.state != ChunkState.STORED)
+        .values(state=ChunkState.WAITING, lease_until=None)
         .execution_options(**_NO_SYNC)
     )
 

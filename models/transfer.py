@@ -57,9 +57,6 @@ TRANSITIONS: Mapping[State, frozenset[State]] = MappingProxyType(
 ENDED = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED, State.EXPIRED})
 """States in which nothing is left to do but to tell the caller and clean up."""
 
-STAGES = frozenset({State.QUEUED, State.PLANNED, State.ASSEMBLING})
-"""States in which one worker holds the whole transfer by its lease."""
-
 
 def _one_of(values: type[StrEnum]) -> str:
     return ", ".join(f"'{value}'" for value in values)
@@ -82,11 +79,11 @@ class Transfer(Base):
         Index(
             "ix_transfers_due",
             "republish_at",
-            postgresql_where=text("state IN ('queued', 'planned', 'assembling')"),
+            postgresql_where=text("state IN ('queued', 'assembling')"),
         ),
         Index(
             "ix_transfers_unclean",
-            "ended_at",
+            "republish_at",
             postgresql_where=text("state IN ('failed', 'cancelled') AND cleaned_at IS NULL"),
         ),
         Index("ix_transfers_agent", "agent_id", "created_at"),

@@ -25,7 +25,7 @@ from models import Agent, Transfer
 from models.continuations import add
 from models.transitions import record
 from tasks.base import RequestTask
-from tasks.envelope import check_signatures
+from tasks.envelope import check_signatures, put_on, take_off
 from tasks.fleet import fleet
 from tasks.messages import carried
 from tasks.naming import object_name
@@ -62,14 +62,14 @@ def _accept(
     settings = fleet().settings
     identity = _identify(task)
     task_id = _uuid(task.request.id)
+    caller = _with_envelope(task)
     request = parse(kind, **arguments)
-    caller = carried(task.request)
-    check_signatures(caller)
 
     def work(session: Session) -> Transfer:
         _require_agent(session, identity)
         transfer = _find_or_add(session, task_id, identity.agent_id, request)
-        add(session, task_id, transfer.id, caller, settings.republish_seconds)
+        if not add(session, task_id, transfer.id, caller, settings.republish_seconds):
+            raise IdempotencyConflict("This task id waits for another transfer: use a new one.")
         return transfer
 
     transfer = fleet().transact(work)
@@ -83,10 +83,22 @@ def _identify(task: RequestTask) -> Identity:
     """Who sent the message. Its token may have expired while it waited in the queue."""
     settings = fleet().settings
     token = task.request.get(TOKEN_HEADER)
-    policy = RetryPolicy(deadline_seconds=settings.storage_deadline_seconds)
+    policy = RetryPolicy(attempts=10_000, deadline_seconds=settings.database_wait_seconds)
     return policy.run(
         lambda: fleet().verifier.verify(token, leeway_seconds=settings.request_wait_seconds)
     )
+
+
+def _with_envelope(task: RequestTask) -> dict[str, Any]:
+    """What rides along, checked; from here on Celery may publish it."""
+    put_on(task.request)
+    try:
+        caller = carried(task.request)
+        check_signatures(caller)
+    except InvalidRequest:
+        take_off(task.request)
+        raise
+    return caller
 
 
 def _uuid(task_id: str) -> UUID:

@@ -9,7 +9,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy.orm import Session
 
-from argosy.errors import ChecksumMismatch
+from argosy.errors import ChecksumMismatch, InternalError, UploadNotFound
 from argosy.reference import FileReference
 from argosy.storage.checksum import etag_agrees, sha256_file
 from argosy.storage.s3 import ObjectStore, StoredPart
@@ -18,6 +18,7 @@ from models.continuations import owed
 from models.ledger import stored_parts
 from models.transitions import advance, claim, recorded_error
 from tasks.claims import StageClaim, holding
+from tasks.clean import abort_uploads
 from tasks.describe import describe_object, reference_to
 from tasks.fleet import fleet
 from tasks.lease import Lease, LeaseLost
@@ -92,20 +93,27 @@ def _assemble_object(transfer: Transfer) -> dict[str, Any]:
     parts = fleet().transact(lambda session: stored_parts(session, transfer.id))
     etags = [part.etag or "" for part in parts]
     if transfer.upload_id:
-        listed = [StoredPart(part.number, part.etag or "") for part in parts]
-        store.complete_multipart(
-            transfer.bucket,
-            transfer.object_name,
-            transfer.upload_id,
-            listed,
-            size=transfer.size,
-            md5=transfer.md5,
-        )
+        _complete_upload(store, transfer, etags)
     etag = _verify_object(store, transfer, etags)
     if transfer.upload_id:
         fleet().transact(lambda session: describe_object(session, transfer))
-        _abort_orphans(store, transfer)
+        abort_uploads(store, transfer)
     return {"etag": etag, "reference": reference_to(transfer).document()}
+
+
+def _complete_upload(store: ObjectStore, transfer: Transfer, etags: list[str]) -> None:
+    """Have Storage make the object. While an earlier try may still be at it, try again later."""
+    try:
+        store.complete_multipart(
+            transfer.bucket,
+            transfer.object_name,
+            transfer.upload_id or "",
+            [StoredPart(number, etag) for number, etag in enumerate(etags, 1)],
+            size=transfer.size,
+            md5=transfer.md5,
+        )
+    except UploadNotFound as error:
+        raise InternalError(error.message) from error
 
 
 def _verify_object(store: ObjectStore, transfer: Transfer, etags: list[str]) -> str:
@@ -123,13 +131,6 @@ def _verify_object(store: ObjectStore, transfer: Transfer, etags: list[str]) -> 
             f"not the {transfer.size} bytes that were sent: upload it again."
         )
     return head.etag
-
-
-def _abort_orphans(store: ObjectStore, transfer: Transfer) -> None:
-    """End uploads of this object that were begun twice: an answer was lost, or a worker."""
-    for pending in store.multipart_uploads(transfer.bucket, transfer.object_name):
-        if pending.key == transfer.object_name:
-            store.abort_multipart(transfer.bucket, pending.key, pending.upload_id)
 
 
 def _assemble_file(transfer: Transfer, lease: Lease) -> None:

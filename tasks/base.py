@@ -13,10 +13,10 @@ from celery.exceptions import Ignore, Reject
 from sqlalchemy.exc import DBAPIError
 
 from argosy.auth import TOKEN_HEADER, current_token
-from argosy.errors import InvalidRequest
+from argosy.errors import InternalError, InvalidRequest
 from models.continuations import settle
 from models.database import is_lost
-from tasks.envelope import address
+from tasks.envelope import address, take_off
 from tasks.fleet import fleet
 from tasks.messages import REQUESTS
 from tasks.refusal import refuse
@@ -35,22 +35,24 @@ class FleetTask(Task):
     acks_late = True
     ignore_result = True
 
-    def is_wanted(self, args: tuple[Any, ...]) -> bool:
-        """Whether the message may be run at all."""
-        return is_sealed(fleet().settings, self.request.get(SEAL_HEADER), self.name, args)
+    def admit(self, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
+        """Raise Ignore unless the fleet itself has sent this message."""
+        if not is_sealed(fleet().settings, self.request.get(SEAL_HEADER), self.name, args):
+            log.warning("message.refused")
+            raise Ignore("the fleet has not sent this message")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run, with the task's ids bound to every log line."""
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(task=self.name, task_id=self.request.id)
-        if not self.is_wanted(args):
-            log.warning("message.refused")
-            raise Ignore("the fleet has not sent this message")
+        self.request.acting_for = None  # a header of that name is nobody's word
         try:
+            self.admit(args, kwargs)
             return super().__call__(*args, **kwargs)
         except DBAPIError as error:
             if not is_lost(error):
-                raise
+                log.exception("database.surprise")
+                raise InternalError(f"The database refused: {type(error.orig).__name__}.") from None
             log.warning("task.handed_back", error=type(error.orig).__name__)
             raise Reject(type(error).__name__, requeue=True) from None
 
@@ -85,19 +87,19 @@ class RequestTask(OwedTask):
     abstract = True
     exchange = routing_key = REQUESTS
 
-    def is_wanted(self, _args: tuple[Any, ...]) -> bool:
-        """Anybody may ask; `accept` looks at who it is."""
-        return True
+    def admit(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Anybody may ask; `accept` looks at who it is, and puts on what rides along.
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run, if the arguments are the task's: a sender may know only its name."""
+        Raises InvalidRequest when the arguments are not the task's: a sender may
+        know only its name.
+        """
+        take_off(self.request)
         try:
             inspect.signature(self.run).bind(*args, **kwargs)
         except TypeError as error:
             wrong = InvalidRequest(f"{self.name}: {error}.")
             refuse(self, wrong)
             raise wrong from None
-        return super().__call__(*args, **kwargs)
 
     def apply_async(
         self,

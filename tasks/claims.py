@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Protocol
 
 import structlog
@@ -98,8 +98,7 @@ class ChunkClaim:
 
     def fail(self, session: Session, error: Error) -> bool:
         """End the transfer, whoever else holds chunks of it."""
-        drop_chunk(session, self.chunk, error)
-        return fail(session, self.transfer.id, error)
+        return drop_chunk(session, self.chunk, error) and fail(session, self.transfer.id, error)
 
 
 @contextmanager
@@ -127,9 +126,7 @@ def holding(claim: Claim) -> Iterator[Lease]:
 
 def _lease(claim: Claim) -> Lease:
     seconds = fleet().settings.lease_seconds
-    return Lease(
-        lambda: fleet().attempt(lambda session: claim.renew(session, seconds)), seconds / 3
-    )
+    return Lease(lambda: fleet().attempt(lambda session: claim.renew(session, seconds)), seconds)
 
 
 def _check_attempts(claim: Claim) -> None:
@@ -148,7 +145,7 @@ def _settle(claim: Claim, error: Error) -> None:
         _end(claim, error)
         raise error
     blameless = isinstance(error, StorageUnavailable)
-    _put_back(claim, error, _pause(error, claim.attempts), blameless=blameless)
+    _put_back(claim, error, _pause(error, claim), blameless=blameless)
     raise PutBack from error
 
 
@@ -157,17 +154,24 @@ def _may_retry(error: Error, claim: Claim) -> bool:
         return False
     settings = fleet().settings
     if isinstance(error, StorageUnavailable):
-        age = datetime.now(UTC) - claim.transfer.created_at
-        return age < timedelta(hours=settings.give_up_hours)
+        return _age_seconds(claim) < settings.give_up_hours * 3600
     return claim.attempts < settings.max_attempts
 
 
-def _pause(error: Error, attempts: int) -> float:
-    """Full jitter, unless the server said how long."""
+def _pause(error: Error, claim: Claim) -> float:
+    """Seconds, with full jitter, unless the server said how many.
+
+    Grows with the attempts; or with the transfer's age, where Storage is away
+    and attempts do not count.
+    """
     if error.retry_after:
         return min(error.retry_after, 10 * LONGEST_PAUSE_SECONDS)
-    most = min(LONGEST_PAUSE_SECONDS, 2.0 ** min(attempts, 10))
-    return random.uniform(1, most)  # noqa: S311  jitter, not a secret
+    most = max(2.0 ** min(claim.attempts, 10), _age_seconds(claim) / 4)
+    return random.uniform(1, min(LONGEST_PAUSE_SECONDS, most))  # noqa: S311  jitter, no secret
+
+
+def _age_seconds(claim: Claim) -> float:
+    return (datetime.now(UTC) - claim.transfer.created_at).total_seconds()
 
 
 def _put_back(claim: Claim, error: Error, pause: float, *, blameless: bool) -> None:
@@ -178,7 +182,10 @@ def _put_back(claim: Claim, error: Error, pause: float, *, blameless: bool) -> N
 
 
 def _end(claim: Claim, error: Error) -> None:
-    """End the transfer and tell everybody who waits for it."""
+    """End the transfer and tell everybody who waits for it.
+
+    Raises LeaseLost when the claim was stale: then its error says nothing.
+    """
     transfer_id = claim.transfer.id
 
     def work(session: Session) -> tuple[bool, Sequence[Continuation]]:
@@ -186,8 +193,9 @@ def _end(claim: Claim, error: Error) -> None:
         return failed, owed(session, transfer_id, but=own_task_id())
 
     failed, waiting = fleet().transact(work)
-    if failed:
-        log.info("transfer.failed", code=error.code)
-        send_cleanup(transfer_id)
-        for continuation in waiting:
-            send_continuation(continuation)
+    if not failed:
+        raise LeaseLost from error
+    log.info("transfer.failed", code=error.code)
+    send_cleanup(transfer_id)
+    for continuation in waiting:
+        send_continuation(continuation)

@@ -8,8 +8,16 @@ import structlog
 from sqlalchemy import exists, func, select, update
 from sqlalchemy.orm import Session
 
-from argosy.errors import AccessError, BucketNotFound, DestinationError, Error
+from argosy.errors import (
+    AccessError,
+    BucketNotFound,
+    DestinationOutsideSpool,
+    DestinationUnwritable,
+    Error,
+)
+from argosy.storage.s3 import ObjectStore
 from models import Chunk, Kind, State, Transfer
+from models.ledger import retire_chunks
 from models.transitions import record
 from tasks.fleet import fleet
 from tasks.spool import Partial
@@ -27,12 +35,7 @@ def clean(transfer_id: UUID) -> bool:
     if transfer.cleaned_at or transfer.state not in (State.FAILED, State.CANCELLED):
         return bool(transfer.cleaned_at)
     try:
-        if transfer.kind == Kind.UPLOAD:
-            _clean_storage(transfer)
-        else:
-            Partial(fleet().spool, transfer.path, str(transfer.id)).remove()
-    except (BucketNotFound, DestinationError, AccessError):
-        log.info("transfer.nothing_to_clean")
+        _remove(transfer)
     except Error as error:
         log.warning("transfer.not_cleaned", code=error.code)
         return False
@@ -46,14 +49,40 @@ def _look(session: Session, transfer_id: UUID) -> tuple[Transfer, bool]:
     return session.get_one(Transfer, transfer_id), bool(session.scalar(select(held)))
 
 
-def _clean_storage(transfer: Transfer) -> None:
-    store = fleet().store_for(transfer.agent_id)
+def _remove(transfer: Transfer) -> None:
+    if transfer.kind == Kind.DOWNLOAD:
+        _remove_partial(transfer)
+        return
+    try:
+        _remove_object(fleet().store_for(transfer.agent_id), transfer)
+    except BucketNotFound:
+        return
+    except AccessError:  # its agent may do nothing any more; what it left must go all the same
+        _remove_object(fleet().store_as_service(), transfer)
+
+
+def _remove_partial(transfer: Transfer) -> None:
+    try:
+        Partial(fleet().spool, transfer.path, str(transfer.id)).remove()
+    except DestinationOutsideSpool:
+        return
+    except DestinationUnwritable as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
+
+
+def _remove_object(store: ObjectStore, transfer: Transfer) -> None:
     if transfer.upload_id:
         store.abort_multipart(transfer.bucket, transfer.object_name, transfer.upload_id)
+    abort_uploads(store, transfer)
+    store.delete(transfer.bucket, transfer.object_name)
+
+
+def abort_uploads(store: ObjectStore, transfer: Transfer) -> None:
+    """End every unfinished upload of this object: an answer was lost once, or a worker."""
     for pending in store.multipart_uploads(transfer.bucket, transfer.object_name):
         if pending.key == transfer.object_name:
             store.abort_multipart(transfer.bucket, pending.key, pending.upload_id)
-    store.delete(transfer.bucket, transfer.object_name)
 
 
 def _enter(session: Session, transfer: Transfer) -> None:
@@ -65,4 +94,5 @@ def _enter(session: Session, transfer: Transfer) -> None:
         .execution_options(synchronize_session=False)
     ).one_or_none()
     if cleaned is not None:
+        retire_chunks(session, transfer.id)
         record(session, "transfer.cleaned", transfer)

@@ -10,12 +10,30 @@ from collections.abc import Iterator
 from typing import Any
 
 from celery import Celery
+from celery.app.task import Context
 
 from argosy.auth import TOKEN_HEADER
 from argosy.errors import InvalidRequest
 
 FACE = frozenset({"transfer.upload", "transfer.download"})
 """Tasks that agents may send; the other `transfer.` tasks are the fleet's own."""
+
+
+RIDING = ("chain", "callbacks", "errbacks", "chord", "group")
+"""Fields of a request by which Celery publishes more, also when the task fails."""
+
+
+def take_off(request: Context) -> None:
+    """Set aside what rides along, until the sender is known to be one who may ask."""
+    request.set_aside = {name: getattr(request, name, None) for name in RIDING}
+    for name in RIDING:
+        setattr(request, name, None)
+
+
+def put_on(request: Context) -> None:
+    """Let what rides along be published again, by Celery, when the task ends."""
+    for name, value in request.set_aside.items():
+        setattr(request, name, value)
 
 
 def signatures_in(document: Any) -> Iterator[dict[str, Any]]:
@@ -33,8 +51,11 @@ def signatures_in(document: Any) -> Iterator[dict[str, Any]]:
 def check_signatures(carried: dict[str, Any]) -> None:
     """Check every chained task and callback, and take tokens out before they are kept.
 
-    Raises InvalidRequest if one is a task of the fleet's own.
+    Raises InvalidRequest if one is a task of the fleet's own, or no signature at all.
     """
+    for field in ("chain", "link", "link_error"):
+        if not all(_is_signature(element) for element in carried.get(field) or ()):
+            raise InvalidRequest(f"What is in {field} is no list of Celery signatures.")
     for signature in signatures_in(carried):
         name = signature["task"]
         if name.startswith("transfer.") and name not in FACE:
@@ -43,6 +64,10 @@ def check_signatures(carried: dict[str, Any]) -> None:
         headers = options.get("headers") if isinstance(options, dict) else None
         if isinstance(headers, dict):
             headers.pop(TOKEN_HEADER, None)
+
+
+def _is_signature(element: Any) -> bool:
+    return isinstance(element, dict) and isinstance(element.get("task"), str)
 
 
 def address(app: Celery, *carried: Any) -> None:

@@ -55,6 +55,13 @@ class Fleet:
 
     def store_for(self, agent_id: UUID) -> ObjectStore:
         """Storage as this agent sees it: row-level security decides."""
+        return self._store(lambda: self.mint.token_for(agent_id))
+
+    def store_as_service(self) -> ObjectStore:
+        """Storage without row-level security: only to remove what nobody else may."""
+        return self._store(self.settings.supabase_service_role_key.get_secret_value)
+
+    def _store(self, token: Callable[[], str]) -> ObjectStore:
         settings = self.settings
         return ObjectStore(
             Endpoint(
@@ -63,7 +70,7 @@ class Fleet:
                 anon_key=settings.supabase_anon_key.get_secret_value(),
                 region=settings.supabase_region,
             ),
-            lambda: self.mint.token_for(agent_id),
+            token,
             retries=RetryPolicy(
                 attempts=settings.storage_attempts,
                 deadline_seconds=settings.storage_deadline_seconds,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 
@@ -17,17 +18,20 @@ class LeaseLost(Exception):
 
 
 class Lease:
-    """Renews a claim from a thread until the work is done.
+    """Renews a claim of `seconds` from a thread until the work is done.
 
     A process that stands still stops renewing, so its work goes to another;
-    its own claim is stale then and changes nothing. After `at_most` seconds
-    renewing stops too: work that long is stuck.
+    its own claim is stale then: it changes nothing, and `check` says so as soon
+    as the process goes on. After `at_most` seconds renewing stops too: work
+    that long is stuck.
     """
 
-    def __init__(self, renew: Callable[[], bool], every: float, at_most: float = 1500) -> None:
+    def __init__(self, renew: Callable[[], bool], seconds: float, at_most: float = 1500) -> None:
         self._renew = renew
-        self._every = every
-        self._rounds = max(1, int(at_most / every))
+        self._seconds = seconds
+        self._every = seconds / 3
+        self._rounds = max(1, int(at_most / self._every))
+        self._stands_until = time.monotonic() + seconds
         self._done = threading.Event()
         self._lost = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
@@ -46,17 +50,19 @@ class Lease:
         self._thread.join()
 
     def check(self, _moved: int = 0) -> None:
-        """Raise LeaseLost once the claim was lost; called with every block."""
-        if self._lost.is_set():
+        """Raise LeaseLost once the claim was lost or ran out; called with every block."""
+        if self._lost.is_set() or time.monotonic() > self._stands_until:
             raise LeaseLost
 
     def _keep(self) -> None:
         for _ in range(self._rounds):
             if self._done.wait(self._every):
                 return
+            asked_at = time.monotonic()
             try:
                 if not self._renew():
                     self._lost.set()
                     return
+                self._stands_until = asked_at + self._seconds
             except SQLAlchemyError as error:  # the database is away: the claim may outlast that
                 log.warning("lease.not_renewed", error=type(error).__name__)

@@ -14,11 +14,10 @@ from uuid import UUID
 import structlog
 from celery import current_app, current_task
 from celery.app.task import Context
-from kombu.exceptions import OperationalError
 from kombu.utils import json as kombu_json
 
 from argosy.errors import InvalidRequest
-from argosy.reference import holds_nul
+from argosy.reference import is_storable
 from models import DIGEST, Continuation
 from tasks.fleet import fleet
 from tasks.seal import SEAL_HEADER, seal
@@ -51,8 +50,8 @@ def carried(request: Context) -> dict[str, Any]:
     }
     present = {name: value for name, value in facts.items() if value is not None}
     text = kombu_json.dumps(present)
-    if holds_nul(text):
-        raise InvalidRequest("A chained task or callback holds U+0000, which cannot be kept.")
+    if not is_storable(text):
+        raise InvalidRequest("A chained task or callback holds text that cannot be kept.")
     document: dict[str, Any] = json.loads(text)
     return document
 
@@ -96,5 +95,5 @@ def _send(name: str, *arguments: object, **options: Any) -> None:
     headers = {SEAL_HEADER: seal(fleet().settings, name, arguments)}
     try:
         current_app.send_task(name, arguments, add_to_parent=False, headers=headers, **options)
-    except OperationalError as error:
+    except Exception as error:  # whatever it is, the row stands, and the message is only a hint
         log.warning("message.not_sent", task=name, error=type(error).__name__)

@@ -14,7 +14,7 @@ from argosy.errors import ChecksumMismatch, ObjectTooLarge, TypeNotAllowed
 from argosy.storage.checksum import digest_file
 from argosy.storage.control import BucketInfo
 from models import Chunk, Kind, State, Transfer
-from models.ledger import claim_chunk, lay_out, open_window, part_size_for
+from models.ledger import claim_chunk, count_parts, lay_out, open_window, part_size_for
 from models.transitions import advance
 from tasks.claims import StageClaim, holding
 from tasks.describe import object_metadata
@@ -57,7 +57,8 @@ def plan(transfer: Transfer) -> tuple[Transfer, Chunk] | None:
                 lambda session: _start(session, transfer, found, upload_id)
             )
         except LeaseLost:
-            _abandon(transfer, upload_id)
+            if upload_id:
+                _abandon(transfer, upload_id)
             raise
     log.info("transfer.planned", size=found.size, parts=moving.part_count, kind=moving.kind)
     send_chunks(transfer.id, numbers)
@@ -129,9 +130,13 @@ def _begin_upload(transfer: Transfer) -> str:
     )
 
 
-def _abandon(transfer: Transfer, upload_id: str | None) -> None:
-    """Somebody else planned it meanwhile: end the upload that was begun for nothing."""
-    if upload_id:
+def _abandon(transfer: Transfer, upload_id: str) -> None:
+    """Somebody else planned it meanwhile: end the upload that was begun for nothing.
+
+    Unless it was us: a commit whose answer got lost looks the same.
+    """
+    now = fleet().transact(lambda session: session.get_one(Transfer, transfer.id))
+    if now.upload_id != upload_id:
         store = fleet().store_for(transfer.agent_id)
         store.abort_multipart(transfer.bucket, transfer.object_name, upload_id)
 
@@ -141,7 +146,7 @@ def _start(
 ) -> tuple[Transfer, Sequence[int], Chunk | None]:
     """Enter the plan and set it in motion, in one transaction."""
     settings = fleet().settings
-    count = lay_out(session, transfer.id, found.size, found.part_size, digest=found.digest)
+    count = count_parts(found.size, found.part_size)
     planned = advance(
         session,
         transfer,
@@ -157,6 +162,7 @@ def _start(
     moving = planned and advance(session, planned, State.MOVING)
     if not moving:
         raise LeaseLost
+    lay_out(session, moving.id, found.size, found.part_size, digest=found.digest)
     if not found.small:
         window = settings.window + found.digest
         return moving, open_window(session, moving.id, window, settings.republish_seconds), None

@@ -10,7 +10,7 @@ from celery.exceptions import Ignore
 from sqlalchemy.orm import Session
 
 from argosy.errors import Error
-from models import Transfer
+from models import Continuation, Transfer
 from models.transitions import record
 from tasks.fleet import fleet
 
@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 def refuse(task: Task, error: Error) -> None:
     """Record that a request was refused.
 
-    Raises Ignore where the task id is a transfer's already: the refusal must
+    Raises Ignore where the task id is a transfer's or a waiting caller's: the refusal must
     not become that transfer's result.
     """
     task_id = task.request.id
@@ -29,10 +29,15 @@ def refuse(task: Task, error: Error) -> None:
     def work(session: Session) -> bool:
         detail = {"code": error.code, "task": task.name, "task_id": ascii(task_id)[:80]}
         record(session, "request.refused", worker=task.worker, detail=detail)
-        return is_task_id(task_id) and session.get(Transfer, UUID(task_id)) is not None
+        return is_task_id(task_id) and _is_taken(session, UUID(task_id))
 
     if fleet().transact(work):
         raise Ignore("the task id is another transfer's")
+
+
+def _is_taken(session: Session, task_id: UUID) -> bool:
+    found = session.get(Transfer, task_id) or session.get(Continuation, task_id)
+    return found is not None
 
 
 def is_task_id(task_id: str) -> bool:

@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from argosy.errors import InvalidReference, InvalidRequest
-from argosy.reference import FileReference, holds_nul
+from argosy.reference import FileReference, is_storable
 from models import Kind
 
 Path = Annotated[str, StringConstraints(min_length=1, max_length=4096, pattern=r"^/[^\x00]*$")]
@@ -40,8 +40,8 @@ class Request(BaseModel):
     idempotency_key: Key | None = None
 
     @model_validator(mode="after")
-    def _without_nul(self) -> Self:
-        if holds_nul(self.model_dump_json()):
+    def _check_text(self) -> Self:
+        if not is_storable(self.model_dump_json()):
             raise ValueError("U+0000 is not allowed")
         return self
 

@@ -62,5 +62,5 @@ def _collect(session: Session) -> Due:
             *due_assemblies(session, limit=BATCH, republish_seconds=again),
             *due_continuations(session, limit=BATCH, republish_seconds=again),
         ],
-        due_cleanups(session, limit=BATCH),
+        due_cleanups(session, limit=BATCH, republish_seconds=again),
     )

@@ -41,21 +41,21 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What changes when a file does. `ctime` cannot be set back by a program."""
+    """What changes when a file does. `ctime` cannot be set back by a program.
+
+    Without the device: hosts that share a spool number it differently.
+    """
 
     size: int
     mtime_ns: int
     ctime_ns: int
     inode: int
-    device: int
 
     @classmethod
     def of(cls, fd: int) -> Fingerprint:
         """The fingerprint of an open file."""
         status = os.fstat(fd)
-        return cls(
-            status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev
-        )
+        return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
     def document(self) -> dict[str, int]:
         """As JSON, for the row."""
@@ -158,13 +158,16 @@ class Partial:
         with self._spool.destination(self._destination) as (folder, name):
             if _exists(name, folder):
                 raise _taken(self._destination)
-            flags = _WRITE | os.O_CREAT | os.O_TRUNC
+            # Never cut: another worker of the same transfer may be writing it.
+            ours = not _exists(self._name, folder)
+            flags = _WRITE | os.O_CREAT
             fd = _open(self._name, flags, folder, self._destination, _destination_error)
             try:
                 if size:
                     os.posix_fallocate(fd, 0, size)
             except OSError:
-                os.unlink(self._name, dir_fd=folder)
+                if ours:
+                    _unlink(self._name, folder)
                 raise
             finally:
                 os.close(fd)

@@ -64,7 +64,7 @@ ROUTES = {
     "transfer.chunk": _internal("argosy.chunks"),
     "transfer.digest": _internal("argosy.chunks"),
     "transfer.reassemble": _internal("argosy.finish"),
-    "transfer.cleanup": _internal("argosy.finish"),
+    "transfer.cleanup": _internal("argosy.upkeep"),
     "transfer.resume": _internal("argosy.upkeep"),
 }
 

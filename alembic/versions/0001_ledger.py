@@ -130,7 +130,7 @@ def upgrade() -> None:
         ["republish_at"],
         unique=False,
         schema="argosy",
-        postgresql_where=sa.text("state IN ('queued', 'planned', 'assembling')"),
+        postgresql_where=sa.text("state IN ('queued', 'assembling')"),
     )
     op.create_index(
         "ix_transfers_expiry",
@@ -143,7 +143,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_transfers_unclean",
         "transfers",
-        ["ended_at"],
+        ["republish_at"],
         unique=False,
         schema="argosy",
         postgresql_where=sa.text("state IN ('failed', 'cancelled') AND cleaned_at IS NULL"),
@@ -311,7 +311,7 @@ def downgrade() -> None:
         "ix_transfers_due",
         table_name="transfers",
         schema="argosy",
-        postgresql_where=sa.text("state IN ('queued', 'planned', 'assembling')"),
+        postgresql_where=sa.text("state IN ('queued', 'assembling')"),
     )
     op.drop_index("ix_transfers_agent", table_name="transfers", schema="argosy")
     op.drop_table("transfers", schema="argosy")

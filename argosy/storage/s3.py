@@ -34,6 +34,10 @@ from argosy.storage.wire import Answer, Call, Sending, Wire
 __all__ = ["Endpoint", "ObjectHead", "ObjectStore", "PendingUpload", "RetryPolicy", "StoredPart"]
 
 
+_COMPLETION_SECONDS = 900.0
+"""A backend of files copies the whole object before it answers CompleteMultipartUpload."""
+
+
 @dataclass(frozen=True)
 class ObjectHead:
     """What Storage knows about an object: `size` in bytes, `etag` without quotes."""
@@ -234,7 +238,8 @@ class ObjectStore:
     def _complete(self, bucket: str, key: str, upload_id: str, parts: Sequence[StoredPart]) -> str:
         # Without this header Storage ignores the list and takes whatever parts it has.
         headers = {"Content-Type": "application/xml"}
-        call = Call("complete", "POST", bucket, key, {"uploadId": upload_id}, headers)
+        query = {"uploadId": upload_id}
+        call = Call("complete", "POST", bucket, key, query, headers, _COMPLETION_SECONDS)
         document = BytesBody(documents.completion(parts))
 
         def attempt() -> str:

@@ -31,6 +31,8 @@ class Call:
     key: str | None = None
     query: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
+    silence_seconds: float | None = None
+    """How long the answer may take to begin, where that is longer than the pool's limit."""
 
     @property
     def what(self) -> str:
@@ -110,11 +112,16 @@ class Wire:
 
     def _request(self, http: httpx.Client, call: Call, sending: Sending | None) -> httpx.Request:
         headers = {"Accept": "*/*", "Accept-Encoding": "identity", **call.headers}
+        timeout = _timeout(http, call)
         if sending is None and call.method in {"GET", "HEAD", "DELETE"}:
-            return http.build_request(call.method, self._target(call), headers=headers)
+            return http.build_request(
+                call.method, self._target(call), headers=headers, timeout=timeout
+            )
         content = sending or Sending(NOTHING)
         headers |= content.headers
-        return http.build_request(call.method, self._target(call), headers=headers, content=content)
+        return http.build_request(
+            call.method, self._target(call), headers=headers, content=content, timeout=timeout
+        )
 
     def _target(self, call: Call) -> str:
         """The URL, encoded as it is signed: nothing on the way may encode it differently."""
@@ -126,6 +133,13 @@ class Wire:
             for name, value in sorted(call.query.items())
         )
         return f"{self._url}/{path}" + (f"?{query}" if query else "")
+
+
+def _timeout(http: httpx.Client, call: Call) -> httpx.Timeout:
+    limits = http.timeout.as_dict()
+    if call.silence_seconds:
+        limits["read"] = call.silence_seconds
+    return httpx.Timeout(**limits)
 
 
 def checked_key(key: str) -> str:

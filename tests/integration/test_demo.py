@@ -94,7 +94,13 @@ def test_a_transfer_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_make_demo_ends_with_the_reason(tmp_path: Path) -> None:
     command = ["make", "demo", f"FILE={tmp_path / 'missing'}", "-o", ".venv/installed"]
     done = subprocess.run(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        command,
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if not name.startswith("MAKE")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
     )
     assert done.returncode != 0
     assert f"The demo failed: FILE {tmp_path / 'missing'} does not exist" in last_line(done.stdout)

@@ -17,7 +17,7 @@ from pytest_alembic.tests import (
     test_up_down_consistency,
     test_upgrade,
 )
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
 from alembic import command
@@ -181,13 +181,17 @@ def test_a_migration_that_finds_a_lock_gives_up(
 
 
 def test_a_migration_that_takes_for_ever_is_stopped(alembic_engine: Engine) -> None:
+    said: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        said.append(statement)
+
+    event.listen(alembic_engine, "before_cursor_execute", note)
     with alembic_engine.connect() as connection:
         upgrade(connection)
-        limits = [
-            connection.scalar(text(f"SHOW {name}"))
-            for name in ("lock_timeout", "statement_timeout")
-        ]
-    assert limits == ["5s", "2min"]
+    first_table = next(n for n, statement in enumerate(said) if "CREATE TABLE" in statement)
+    limits = ["SET LOCAL lock_timeout = '5s'", "SET LOCAL statement_timeout = '120s'"]
+    assert [statement for statement in said[:first_table] if "SET" in statement] == limits
 
 
 def upgrade(connection: Connection) -> None:

@@ -11,8 +11,9 @@ from sqlalchemy.exc import TimeoutError as NoConnection
 
 from tasks.lease import Lease, LeaseLost
 
-SOON = 0.001
-LONG = 10.0
+SOON = 0.6
+POLL = 0.01
+LONG = 30.0
 
 
 class Renewals:
@@ -40,12 +41,12 @@ class Renewals:
 def lost(lease: Lease) -> bool:
     """Whether the lease notices within a while that it is lost."""
     watch = threading.Event()
-    for _ in range(int(LONG / SOON)):
+    for _ in range(int(LONG / POLL)):
         try:
             lease.check(1)
         except LeaseLost:
             return True
-        watch.wait(SOON)
+        watch.wait(POLL)
     return False
 
 
@@ -113,10 +114,16 @@ ERRORS: list[Callable[[], Exception]] = [_away, lambda: NoConnection("no connect
 def test_trouble_with_the_database_is_not_the_loss_of_the_lease(
     error: Callable[[], Exception],
 ) -> None:
-    renewals = Renewals(error(), error(), True)
+    renewals = Renewals(error(), True)
     with Lease(renewals, SOON) as lease:
-        renewals.wait_for(5)
+        renewals.wait_for(4)
         lease.check()
+
+
+def test_a_claim_that_could_not_be_renewed_in_time_is_lost() -> None:
+    """As after a stop of the process, or with the database away from this worker alone."""
+    with Lease(Renewals(_away()), SOON) as lease:
+        assert lost(lease)
 
 
 def test_trouble_and_then_the_loss() -> None:
@@ -126,7 +133,7 @@ def test_trouble_and_then_the_loss() -> None:
 
 def test_work_that_takes_too_long_is_not_renewed_for_ever() -> None:
     renewals = Renewals(True)
-    with Lease(renewals, SOON, at_most=5 * SOON) as lease:
+    with Lease(renewals, SOON, at_most=5 * SOON / 3) as lease:
         lease._thread.join(LONG)
         assert not lease._thread.is_alive()
     assert renewals.count == 5

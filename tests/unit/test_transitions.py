@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from models.chunk import ChunkState
-from models.transfer import ENDED, STAGES, TRANSITIONS, State
+from models.transfer import ENDED, TRANSITIONS, State
 
 
 def reachable(start: State) -> set[State]:
@@ -56,11 +56,6 @@ def test_from_everywhere_there_is_an_end() -> None:
 
 def test_no_state_leads_to_itself() -> None:
     assert all(state not in targets for state, targets in TRANSITIONS.items())
-
-
-def test_a_stage_has_not_ended() -> None:
-    assert not STAGES & ENDED
-    assert State.MOVING not in STAGES
 
 
 def test_the_machine_cannot_be_changed() -> None:
