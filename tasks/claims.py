@@ -42,6 +42,10 @@ class Claim(Protocol):
     def attempts(self) -> int:
         """How often this was tried, this time included."""
 
+    @property
+    def last_error(self) -> str | None:
+        """What went wrong the time before."""
+
     def renew(self, session: Session, lease_seconds: float) -> bool:
         """Prolong the claim; False when it was lost."""
 
@@ -62,6 +66,11 @@ class StageClaim:
     def attempts(self) -> int:
         """How often this stage was tried, this time included."""
         return self.transfer.attempts
+
+    @property
+    def last_error(self) -> str | None:
+        """Nothing: the events have it."""
+        return None
 
     def renew(self, session: Session, lease_seconds: float) -> bool:
         """Prolong the claim; False when it was lost."""
@@ -87,6 +96,11 @@ class ChunkClaim:
     def attempts(self) -> int:
         """How often this chunk was tried, this time included."""
         return self.chunk.attempts
+
+    @property
+    def last_error(self) -> str | None:
+        """What went wrong the time before."""
+        return self.chunk.last_error
 
     def renew(self, session: Session, lease_seconds: float) -> bool:
         """Prolong the claim; False when it was lost or the transfer moves no more."""
@@ -134,7 +148,7 @@ def _check_attempts(claim: Claim) -> None:
     if claim.attempts > most:
         raise TooManyAttempts(
             f"{claim.transfer.name} was given up after {most} attempts: "
-            "its worker died each time. Look at the workers' logs.",
+            f"{claim.last_error or 'its worker died each time'}. Look at the workers' logs.",
             str(claim.transfer.id),
         )
 
