@@ -12,7 +12,7 @@ from celery.result import AsyncResult
 
 from argosy.auth import TOKEN_HEADER
 from tasks import transfer
-from tests.deployment import AgentInTest, Deployment
+from tests.deployment import AgentInTest, Deployment, deployed
 
 MB = 1_000_000
 RESULT_SECONDS = 90
@@ -21,15 +21,8 @@ RESULT_SECONDS = 90
 @pytest.fixture(scope="session")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """Servers, two workers and beat; every test shares them."""
-    made = Deployment(tmp_path_factory.mktemp("deployment"))
-    try:
-        made.start()
-        made.start_worker("one")
-        made.start_worker("two")
-        made.start_beat()
+    with deployed(tmp_path_factory.mktemp("deployment")) as made:
         yield made
-    finally:
-        made.stop()
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -213,3 +214,17 @@ class Deployment:
                 shutil.rmtree(entry)
             else:
                 entry.unlink()
+
+
+@contextmanager
+def deployed(data: Path, settings: Mapping[str, str] | None = None) -> Iterator[Deployment]:
+    """A deployment with two workers and beat; ended whatever happens."""
+    made = Deployment(data, settings)
+    try:
+        made.start()
+        made.start_worker("one")
+        made.start_worker("two")
+        made.start_beat()
+        yield made
+    finally:
+        made.stop()

@@ -10,7 +10,7 @@ import pytest
 
 from argosy import FileReference
 from tests.conftest import Sender
-from tests.deployment import Deployment, remote
+from tests.deployment import Deployment, deployed, remote
 from tests.memory import PeakMemory
 
 MIB = 1024 * 1024
@@ -27,15 +27,8 @@ def with_part_size(
 ) -> Iterator[Deployment]:
     """A deployment whose parts have this size."""
     settings = {"ARGOSY_PART_SIZE": str(request.param * MIB)}
-    made = Deployment(tmp_path_factory.mktemp("large"), settings)
-    try:
-        made.start()
-        made.start_worker("one")
-        made.start_worker("two")
-        made.start_beat()
+    with deployed(tmp_path_factory.mktemp("large"), settings) as made:
         yield made
-    finally:
-        made.stop()
 
 
 def test_one_gibibyte(with_part_size: Deployment, capsys: pytest.CaptureFixture[str]) -> None:
