@@ -51,7 +51,6 @@ def configuration(settings: FleetSettings) -> dict[str, Any]:
         "task_send_sent_event": True,
         "broker_connection_retry_on_startup": True,
         "broker_transport_options": {"confirm_publish": True},
-        "broker_pool_limit": 2,
         "result_expires": 7 * 24 * 3600,
         "beat_schedule": schedule(settings),
         "beat_schedule_filename": str(settings.state_dir / "beat-schedule"),

@@ -1,0 +1,49 @@
+"""Flower shows the fleet and its tasks, and nothing that is secret."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.conftest import MB, RESULT_SECONDS, Sender
+from tests.deployment import Deployment, remote, until
+
+pytestmark = pytest.mark.skipif(remote(), reason="starts Flower on the local stack")
+
+
+def test_flower_shows_the_fleet_and_no_secret(
+    deployment: Deployment, sender: Sender, spool: Path
+) -> None:
+    assert deployment.stack
+    flower = deployment.stack.start_flower()
+    try:
+        seen = _carry_until_seen(deployment, sender, flower.url)
+        workers = httpx.get(f"{flower.url}/workers?json=1", timeout=15).json()["data"]
+        names = {task["name"] for task in seen.values()}
+        pages = repr(seen) + httpx.get(f"{flower.url}/tasks", timeout=15).text + repr(workers)
+    finally:
+        flower.stop()
+    assert {"transfer.upload", "transfer.chunk", "transfer.digest"} <= names
+    assert {worker["hostname"].partition("@")[0] for worker in workers} >= {"one", "two"}
+    for name, value in deployment.environment.items():
+        if name.endswith(("KEY", "SECRET")):
+            assert value not in pages, name
+    for secret in (sender.headers["argosy_token"], sender.agent.key):
+        assert secret not in pages
+
+
+def _carry_until_seen(deployment: Deployment, sender: Sender, url: str) -> dict[str, Any]:
+    """Upload until Flower, which listens for events from its start on, knows of it."""
+
+    def look() -> dict[str, Any] | None:
+        source = deployment.make_file("watched.bin", 101 * MB)
+        uploaded = sender.upload(source)
+        uploaded.get(timeout=RESULT_SECONDS)
+        tasks: dict[str, Any] = httpx.get(f"{url}/api/tasks?limit=200", timeout=15).json()
+        finished = tasks.get(uploaded.id, {}).get("state") == "SUCCESS"
+        return tasks if finished else None
+
+    return until(look, what="an upload that Flower has seen")
