@@ -157,7 +157,7 @@ def _settle(claim: Claim, error: Error) -> None:
     """End the transfer with this error, or have the work tried again."""
     if not _may_retry(error, claim):
         _end(claim, error)
-        raise error
+        raise error.about(str(claim.transfer.id)) from error
     blameless = isinstance(error, StorageUnavailable)
     _put_back(claim, error, _pause(error, claim), blameless=blameless)
     raise PutBack from error

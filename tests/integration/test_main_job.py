@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from argosy import FileReference
+from argosy.errors import SourceMissing
 from tests.conftest import MB, RESULT_SECONDS, Sender
 from tests.deployment import Deployment
 
@@ -76,6 +77,14 @@ def test_progress_is_reported_to_the_byte(
     assert seen
     assert seen == sorted(seen)
     assert deployment.transfer(uploaded.id).bytes_done == 400 * MB
+
+
+def test_an_error_names_its_transfer(sender: Sender, spool: Path) -> None:
+    failing = sender.upload(spool / "missing.bin")
+    with pytest.raises(SourceMissing) as caught:
+        failing.get(timeout=RESULT_SECONDS)
+    assert caught.value.transfer_id == failing.id
+    assert str(spool / "missing.bin") in caught.value.message
 
 
 def _note(message: dict[str, object], seen: list[int]) -> None:

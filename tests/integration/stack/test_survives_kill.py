@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import time
-from importlib.util import find_spec
 
 import httpx
 import kombu
 import psutil
 import psycopg
-import pytest
 import redis
 
 from local.servers import Server
@@ -75,7 +73,6 @@ def test_rabbitmq(stack: Stack, durable_queue: kombu.Queue) -> None:
         message.ack()
 
 
-@pytest.mark.skipif(not find_spec("local.supabase.__main__"), reason="not built yet")
 def test_supabase(stack: Stack) -> None:
     stack.supabase.start()
     port, pid = stack.supabase.port, stack.supabase.pid
