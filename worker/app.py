@@ -48,7 +48,6 @@ def configuration(settings: FleetSettings) -> dict[str, Any]:
         "worker_hijack_root_logger": False,
         "worker_max_memory_per_child": settings.child_memory_mb * 1024,
         "worker_send_task_events": True,
-        "task_send_sent_event": True,
         "broker_connection_retry_on_startup": True,
         "broker_transport_options": {"confirm_publish": True},
         "result_expires": 7 * 24 * 3600,
