@@ -50,6 +50,12 @@ def _split_paths(value: Any) -> Any:
     return value
 
 
+def _split_words(value: Any) -> Any:
+    if isinstance(value, str):
+        return tuple(word for part in value.split(",") if (word := part.strip()))
+    return value
+
+
 def _check_jwk(text: str) -> None:
     try:
         PyJWK.from_json(text)
@@ -72,6 +78,8 @@ HttpUrl = Annotated[str, _url_with("http", "https")]
 SpoolPaths = Annotated[
     tuple[Path, ...], NoDecode, BeforeValidator(_split_paths), AfterValidator(_absolute)
 ]
+MediaRange = Annotated[str, StringConstraints(pattern=r"^[a-z0-9.+-]+/([a-z0-9.+-]+|\*)$")]
+Types = Annotated[tuple[MediaRange, ...], NoDecode, BeforeValidator(_split_words)]
 
 
 class AgentSettings(BaseSettings):
@@ -103,6 +111,11 @@ class AgentSettings(BaseSettings):
     )
     agent: str | None = Field(None, description="The agent's name, to sign in with.")
     agent_key: SecretStr | None = Field(None, description="The agent's key, printed once.")
+    session_dir: Path | None = Field(
+        None,
+        description="Folder of the agent's session, for its owner's eyes only; "
+        "`$XDG_STATE_HOME/argosy` when not set.",
+    )
 
 
 class FleetSettings(AgentSettings):
@@ -132,7 +145,19 @@ class FleetSettings(AgentSettings):
     database_url: DatabaseUrl = Field(
         validation_alias="DATABASE_URL",
         repr=False,
-        description="Supabase's Postgres, where schema `argosy` lives.",
+        description="Supabase's Postgres, where schema `argosy` lives, as the fleet's own role.",
+    )
+    operator_database_url: DatabaseUrl | None = Field(
+        None,
+        repr=False,
+        description="The same as the owner of schema `argosy`: for the operator's commands only. "
+        "`DATABASE_URL` when not set.",
+    )
+    broker_api: HttpUrl | None = Field(
+        None,
+        repr=False,
+        description="RabbitMQ's management API with user and password: "
+        "`argosy agents` makes each agent a user of its own there.",
     )
     spool: SpoolPaths = Field(
         min_length=1,
@@ -141,6 +166,11 @@ class FleetSettings(AgentSettings):
     bucket: Bucket = Field("agent-transfers", description="Bucket of uploads that name none.")
     bucket_size_limit: int = Field(
         50 * 1024**3, gt=0, description="Bytes that a file in the fleet's buckets may have."
+    )
+    allowed_types: Types | None = Field(
+        None,
+        description="Content types that the fleet's buckets take, separated by commas "
+        "(`image/*` works); all when not set.",
     )
     retention_days: float = Field(
         7, gt=0, description="Days that a file stays in the transfers bucket."

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
@@ -82,7 +82,7 @@ def settings_page() -> str:
 
 def _setting(name: str, field: FieldInfo) -> tuple[str, ...]:
     reader = "agents, fleet" if name in AgentSettings.model_fields else "fleet"
-    if name in ("agent", "agent_key"):
+    if name in ("agent", "agent_key", "session_dir"):
         reader = "agents"
     meaning = str(field.description).replace("|", "\\|")
     return f"`{environment_name(name)}`", _type(field), _default(field), meaning, reader
@@ -94,14 +94,14 @@ def _type(field: FieldInfo) -> str:
 
 
 def _kind(field: FieldInfo) -> str:
-    annotation = field.annotation
+    annotation, rules = field.annotation, list(field.metadata)
     if get_origin(annotation) in (Union, UnionType):
         [annotation] = [one for one in get_args(annotation) if one is not NoneType]
+    if get_origin(annotation) is Annotated:
+        annotation, *rules = get_args(annotation)
     if get_origin(annotation) is tuple:
-        return "folders"
-    if annotation is str and any(
-        type(rule).__name__ == "AfterValidator" for rule in field.metadata
-    ):
+        return "folders" if get_args(annotation)[0] is Path else "list"
+    if annotation is str and any(type(rule).__name__ == "AfterValidator" for rule in rules):
         return "URL"
     names = {int: "whole number", float: "number", str: "text", SecretStr: "secret", Path: "path"}
     return names[annotation]
