@@ -36,8 +36,12 @@ up: $(INSTALLED) ## Leave the whole deployment running on this machine, until Ct
 # Testing it
 
 .PHONY: test
-test: $(INSTALLED) broker ## Run every test but the 5 GiB one (ARGS="-k upload" for pytest)
+test: $(INSTALLED) broker ## Run every test but those of the lanes below (ARGS="-k upload")
 	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: test-security
+test-security: $(INSTALLED) broker ## Run every cell of the access matrix, over HTTP and by tasks
+	$(BIN)/python -m pytest -m matrix tests/security $(ARGS)
 
 .PHONY: test-large
 test-large: $(INSTALLED) broker ## Run the test that carries 5 GiB (needs 16 GiB of disk)

@@ -20,8 +20,10 @@ def ours_only(name: str | None, kind: str, _parents: object) -> bool:
 
 
 def migrate(connection: Connection) -> None:
+    caller_commits = connection.in_transaction()
     connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
-    connection.commit()
+    if not caller_commits:
+        connection.commit()
     context.configure(
         connection=connection,
         target_metadata=Base.metadata,
@@ -44,5 +46,5 @@ elif given is not None:
     with given.connect() as opened:
         migrate(opened)
 else:
-    with make_engine(fleet_settings().database_url).connect() as opened:
+    with make_engine(fleet_settings().operator_url).connect() as opened:
         migrate(opened)

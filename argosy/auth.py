@@ -1,146 +1,42 @@
-"""Who asks: agents sign in here, and the fleet verifies and mints tokens here.
+"""How an agent signs in, and stays signed in.
 
-Tokens are those of Supabase Auth: JWTs signed with the project's HS256 secret
-or with an asymmetric key whose public half is in its JWKS.
+A session with Supabase Auth lives in memory and, after `login`, in a file that all
+processes of the agent share. One of them at a time renews it; the others go on
+with the token they have.
 """
 
 from __future__ import annotations
 
+import logging
+import math
+import os
+import random
 import threading
 import time
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
-from uuid import UUID
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NoReturn
+from weakref import WeakSet
 
-import httpx
-import jwt
-from jwt.exceptions import PyJWKClientConnectionError, PyJWKClientError, PyJWTError
+from argosy.errors import AccessDenied, Error, NotSignedIn, StorageUnavailable
+from argosy.session import Refused, Session, open_session, refresh
+from argosy.settings import AgentSettings, agent_settings
 
-from argosy.errors import AccessDenied, InvalidToken, NotSignedIn, StorageUnavailable
-from argosy.settings import AgentSettings, FleetSettings, agent_settings
+if TYPE_CHECKING:
+    from argosy.session_file import SessionFile
+
+log = logging.getLogger(__name__)
 
 TOKEN_HEADER = "argosy_token"  # noqa: S105  the header's name, not a token
 """Message header that carries the agent's access token."""
 
-AUDIENCE = "authenticated"
-ASYMMETRIC = ("ES256", "RS256")
-RENEW_AT = 0.8
-"""A token is replaced after this share of its life."""
-
-
-@dataclass(frozen=True)
-class Identity:
-    """A verified agent."""
-
-    agent_id: UUID
-    expires_at: float
-
-
-class Verifier:
-    """Checks access tokens of one Supabase project.
-
-    The algorithm is pinned to the kind of key: HS256 only with the secret,
-    ES256 and RS256 only with a key of the project's JWKS (RFC 8725, 3.1).
-    """
-
-    def __init__(self, settings: FleetSettings) -> None:
-        self._secret = settings.supabase_jwt_secret
-        self._jwks = jwt.PyJWKClient(
-            f"{settings.supabase_url}/auth/v1/.well-known/jwks.json", timeout=10
-        )
-
-    def verify(self, token: str | None, *, leeway_seconds: float = 0) -> Identity:
-        """Who the token speaks for.
-
-        Raises NotSignedIn without one, InvalidToken when it is not good,
-        StorageUnavailable when the project's public keys cannot be fetched.
-        """
-        if not token:
-            raise NotSignedIn(
-                "The request carries no access token: sign in with argosy.login(...) "
-                f"or set the message header {TOKEN_HEADER!r}."
-            )
-        try:
-            claims = self._decode(token, leeway_seconds)
-            return Identity(UUID(claims["sub"]), float(claims["exp"]))
-        except PyJWKClientConnectionError:
-            raise StorageUnavailable(
-                "The public keys of Supabase Auth cannot be fetched: try again."
-            ) from None
-        except (PyJWTError, PyJWKClientError, ValueError) as error:
-            raise InvalidToken(
-                f"The access token is not accepted ({type(error).__name__}): sign in again."
-            ) from None
-
-    def _decode(self, token: str, leeway_seconds: float) -> dict[str, Any]:
-        key, algorithms = self._key_for(token)
-        claims: dict[str, Any] = jwt.decode(
-            token,
-            key,
-            algorithms=algorithms,
-            audience=AUDIENCE,
-            leeway=leeway_seconds,
-            options={"require": ["exp", "sub", "aud"]},
-        )
-        if claims.get("role") != AUDIENCE:
-            raise jwt.InvalidTokenError("not the token of a signed-in agent")
-        return claims
-
-    def _key_for(self, token: str) -> tuple[Any, list[str]]:
-        algorithm = jwt.get_unverified_header(token).get("alg")
-        if algorithm == "HS256" and self._secret:
-            return self._secret.get_secret_value(), ["HS256"]
-        if algorithm in ASYMMETRIC:
-            key = self._jwks.get_signing_key_from_jwt(token)
-            if key.algorithm_name == algorithm:
-                return key.key, [algorithm]
-        raise jwt.InvalidAlgorithmError(f"algorithm {algorithm!r} is not taken")
-
-
-class Mint:
-    """Makes short-lived tokens for the agents whose bytes the fleet moves.
-
-    The fleet acts as the agent, never above it: row-level security decides.
-    """
-
-    def __init__(self, settings: FleetSettings) -> None:
-        self._settings = settings
-        self._tokens: dict[UUID, tuple[str, float]] = {}
-
-    def token_for(self, agent_id: UUID) -> str:
-        """A token with at least a fifth of its life left."""
-        token, renew_at = self._tokens.get(agent_id, ("", 0.0))
-        if time.time() >= renew_at:
-            self._forget_spent()
-            token, renew_at = self._mint(agent_id)
-            self._tokens[agent_id] = token, renew_at
-        return token
-
-    def _mint(self, agent_id: UUID) -> tuple[str, float]:
-        now, life = time.time(), self._settings.agent_token_seconds
-        claims = {
-            "sub": str(agent_id),
-            "role": AUDIENCE,
-            "aud": AUDIENCE,
-            "iss": f"{self._settings.supabase_url}/auth/v1",
-            "iat": int(now),
-            "exp": int(now) + life,
-        }
-        key, algorithm, headers = self._key
-        return jwt.encode(claims, key, algorithm, headers), now + life * RENEW_AT
-
-    def _forget_spent(self) -> None:
-        now = time.time()
-        self._tokens = {agent: kept for agent, kept in self._tokens.items() if kept[1] > now}
-
-    @cached_property
-    def _key(self) -> tuple[Any, str, dict[str, Any] | None]:
-        if self._settings.supabase_jwt_signing_key:
-            jwk = jwt.PyJWK.from_json(self._settings.supabase_jwt_signing_key.get_secret_value())
-            return jwk.key, jwk.algorithm_name, {"kid": jwk.key_id} if jwk.key_id else None
-        secret = self._settings.supabase_jwt_secret  # settings refuse to have neither
-        return secret.get_secret_value() if secret else "", "HS256", None
+PAUSE_SECONDS = 5.0
+"""Least time between two tries while the present token still holds, or after a refusal."""
+LONGEST_PAUSE_SECONDS = 300.0
+"""No Retry-After keeps us away for longer."""
+TURN_SECONDS = 60.0
+"""How long to wait for another thread or process that is renewing the session."""
 
 
 def agent_email(name: str) -> str:
@@ -148,59 +44,176 @@ def agent_email(name: str) -> str:
     return f"{name}@agents.argosy.invalid"
 
 
-@dataclass
+@dataclass(frozen=True)
+class _Failure:
+    """Why the last try came to nothing, when, and until when there is no other (monotonic)."""
+
+    kind: type[Error]
+    message: str
+    at: float
+    until: float
+
+    @classmethod
+    def of(cls, error: Error, pause_seconds: float) -> _Failure:
+        """`pause_seconds` to twice that, or for as long as Auth asked for."""
+        pause = pause_seconds * random.uniform(1, 2)  # noqa: S311 - spreads load, hides nothing
+        asked_for = min(error.retry_after or 0.0, LONGEST_PAUSE_SECONDS)
+        now = time.monotonic()
+        return cls(type(error), error.message, now, now + max(pause, asked_for))
+
+    def raise_again(self) -> NoReturn:
+        left = self.until - time.monotonic()
+        raise self.kind(self.message, None, left if left > 0 else None)
+
+
+@dataclass(eq=False)
 class SignIn:
-    """An agent's session with Supabase Auth: always holds a token that is good."""
+    """An agent's session with Supabase Auth: always holds a token that is good.
+
+    Any number of threads may use it. With a `file` it is shared with the agent's
+    other processes and outlives this one; without, it is this object's alone.
+    """
 
     settings: AgentSettings
     agent: str
     key: str = field(repr=False)
-    _token: str = field(default="", init=False, repr=False)
-    _renew_at: float = field(default=0.0, init=False, repr=False)
+    file: SessionFile | None = field(default=None, repr=False)
+    _session: Session | None = field(default=None, init=False, repr=False)
+    _newest: float = field(default=-math.inf, init=False, repr=False)
+    _failure: _Failure | None = field(default=None, init=False, repr=False)
+    _warned: bool = field(default=False, init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
+    def __post_init__(self) -> None:
+        _sign_ins.add(self)
+
     def token(self) -> str:
-        """An access token with at least a fifth of its life left.
+        """An access token with at least a fifth of its life left, while Auth can be reached.
 
-        Raises AccessDenied when the name or key is wrong, StorageUnavailable
-        when Supabase Auth cannot be reached.
+        While it cannot, a token that still holds. Raises StorageUnavailable when
+        there is none, and AccessDenied when Auth refuses the agent.
         """
-        with self._lock:
-            if time.time() >= self._renew_at:
-                self._renew()
-            return self._token
+        return (self._fresh or self._renewed()).access_token
 
-    def _renew(self) -> None:
-        answer = self._ask()
-        life = float(answer["expires_in"])
-        self._token, self._renew_at = answer["access_token"], time.time() + life * RENEW_AT
+    @property
+    def _fresh(self) -> Session | None:
+        session = self._session
+        return session if session and session.is_fresh(time.time()) else None
 
-    def _ask(self) -> dict[str, Any]:
+    @property
+    def _spare(self) -> Session | None:
+        """A session that would do for now."""
+        session = self._session
+        return session if session and session.is_good(time.time()) else None
+
+    def _renewed(self) -> Session:
+        """A fresh session; or one that still holds, while it is not for us to renew it."""
+        began, failure, spare = time.monotonic(), self._failure, self._spare
+        if failure and began < failure.until:
+            return spare or failure.raise_again()
+        with self._turn(0 if spare else TURN_SECONDS) as is_mine:
+            if is_mine:
+                return self._renew(began)
+        if spare:
+            return spare
+        raise StorageUnavailable(
+            "Another thread or process has been renewing the agent's session for "
+            f"{TURN_SECONDS:.0f} seconds: try again, or end it."
+        )
+
+    def _renew(self, began: float) -> Session:
+        if not self._fresh:
+            self._adopt()
+        if fresh := self._fresh:
+            return fresh
+        if self._failure and self._failure.at > began:  # while we waited: once is enough
+            return self._spare or self._failure.raise_again()
         try:
-            response = httpx.post(
-                f"{self.settings.supabase_url}/auth/v1/token",
-                params={"grant_type": "password"},
-                headers={"apikey": self.settings.supabase_anon_key.get_secret_value()},
-                json={"email": agent_email(self.agent), "password": self.key},
-                timeout=15,
-            )
-        except httpx.HTTPError as error:
-            raise StorageUnavailable(
-                f"Supabase Auth cannot be reached ({type(error).__name__}): try again."
-            ) from None
-        if response.status_code >= 500 or response.status_code == 429:
-            raise StorageUnavailable(
-                f"Supabase Auth answered {response.status_code}: try again later."
-            )
-        if not response.is_success:
+            return self._keep(self._refreshed() or self._opened())
+        except StorageUnavailable as error:
+            spare = self._spare
+            self._failure = _Failure.of(error, PAUSE_SECONDS if spare else 0)
+            if not spare:
+                raise
+            log.warning("session.not_refreshed", extra={"agent": self.agent})
+            return spare
+        except AccessDenied as error:
+            self._failure, self._session = _Failure.of(error, PAUSE_SECONDS), None
+            raise
+
+    def _refreshed(self) -> Session | None:
+        """A new session for the old one's refresh token, unless Auth takes it no more."""
+        if not self._session or not self._session.refresh_token:
+            return None
+        try:
+            session = refresh(self.settings, self._session.refresh_token, time.time())
+        except Refused as refusal:
+            extra = {"agent": self.agent, "code": refusal.code}
+            log.warning("session.refresh_refused", extra=extra)
+            return None
+        log.info("session.refreshed", extra={"agent": self.agent})
+        return session
+
+    def _opened(self) -> Session:
+        try:
+            session = open_session(self.settings, agent_email(self.agent), self.key, time.time())
+        except Refused as refusal:
             raise AccessDenied(
-                f"Agent {self.agent!r} could not sign in: check ARGOSY_AGENT and ARGOSY_AGENT_KEY."
-            )
-        answer: dict[str, Any] = response.json()
-        return answer
+                f"Agent {self.agent!r} could not sign in ({refusal.code}: {refusal.message}). "
+                "Check ARGOSY_AGENT, ARGOSY_AGENT_KEY and SUPABASE_ANON_KEY, "
+                "or ask the fleet's operator whether the agent has a new key or is disabled."
+            ) from None
+        log.info("session.opened", extra={"agent": self.agent})
+        return session
+
+    def _adopt(self) -> None:
+        """Take over what another process has put into the file."""
+        try:
+            found = self.file.read(self.key) if self.file else None
+        except OSError as error:
+            self._warn(error)
+            return
+        if found and found.issued_at > self._newest:  # not again what Auth has refused
+            self._take(found)
+
+    def _keep(self, session: Session) -> Session:
+        """In the file first: the old refresh token is spent, and a crash must not lose the new."""
+        try:
+            if self.file:
+                self.file.write(session, self.key)
+        except OSError as error:
+            self._warn(error)
+        self._take(session)
+        return session
+
+    def _take(self, session: Session) -> None:
+        self._session, self._newest = session, session.issued_at
+
+    def _warn(self, error: OSError) -> None:
+        if self.file and not self._warned:
+            self._warned = True
+            extra = {"folder": str(self.file.folder), "reason": error.strerror}
+            log.warning("session.in_memory_only", extra=extra)
+
+    @contextmanager
+    def _turn(self, wait_seconds: float) -> Iterator[bool]:
+        """Be the only one in this process, and among those that share the file."""
+        with ExitStack() as stack:
+            is_mine = self._lock.acquire(timeout=wait_seconds)
+            if is_mine:
+                stack.callback(self._lock.release)
+                if self.file:
+                    try:
+                        is_mine = stack.enter_context(self.file.turn(wait_seconds))
+                    except OSError as error:
+                        self._warn(error)
+            yield is_mine
 
 
 _signed_in: SignIn | None = None
+_first = threading.Lock()
+"""Held by the thread that signs in because none has."""
+_sign_ins: WeakSet[SignIn] = WeakSet()
 
 
 def login(
@@ -208,8 +221,9 @@ def login(
 ) -> SignIn:
     """Sign this process in, so that its requests carry an access token.
 
-    Name and key default to ARGOSY_AGENT and ARGOSY_AGENT_KEY. Raises
-    NotSignedIn when there are none, and what SignIn.token raises.
+    Name and key default to ARGOSY_AGENT and ARGOSY_AGENT_KEY. The session is kept
+    in ARGOSY_SESSION_DIR: the next process goes on with it. Raises NotSignedIn
+    when there is no name or key, and what SignIn.token raises.
     """
     global _signed_in  # noqa: PLW0603  a process acts for one agent
     settings = settings or agent_settings()
@@ -217,7 +231,7 @@ def login(
     secret = key or (settings.agent_key.get_secret_value() if settings.agent_key else None)
     if not agent or not secret:
         raise NotSignedIn("Give an agent's name and key, or set ARGOSY_AGENT and ARGOSY_AGENT_KEY.")
-    session = SignIn(settings, agent, secret)
+    session = SignIn(settings, agent, secret, _session_file(settings, agent))
     session.token()
     _signed_in = session
     return session
@@ -231,6 +245,33 @@ def current_token() -> str | None:
     if _signed_in:
         return _signed_in.token()
     settings = agent_settings()
-    if settings.agent and settings.agent_key:
-        return login().token()
-    return None
+    if not settings.agent or not settings.agent_key:
+        return None
+    with _first:
+        return (_signed_in or login()).token()
+
+
+def _session_file(settings: AgentSettings, agent: str) -> SessionFile | None:
+    if os.name != "posix":  # no flock there
+        return None
+    from argosy.session_file import SessionFile, default_folder
+
+    try:
+        folder = settings.session_dir or default_folder()
+    except RuntimeError:  # a user without a home
+        return None
+    return SessionFile(folder, settings.supabase_url, agent)
+
+
+def _after_fork_in_child() -> None:
+    """Threads that held a lock are not here; a refresh token can be the parent's alone."""
+    global _first  # noqa: PLW0603
+    _first = threading.Lock()
+    for sign_in in _sign_ins:
+        sign_in._lock = threading.Lock()
+        if sign_in._session and not sign_in.file:
+            sign_in._session = replace(sign_in._session, refresh_token="")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

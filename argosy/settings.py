@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from jwt import PyJWK, PyJWTError
@@ -20,14 +20,22 @@ from pydantic import (
     SecretStr,
     StringConstraints,
     ValidationError,
+    ValidationInfo,
+    field_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from argosy import origins as web
 
 MIB = 1024 * 1024
 S3_MAX_PART_BYTES = 5 * 1024 * MIB
 """S3: a part is at most 5 GiB."""
 S3_MIN_PART_BYTES = 5 * MIB
 """S3: every part but the last is at least 5 MiB."""
+DEVELOPMENT_ORIGINS = tuple(
+    f"http://{host}:{port}" for host in ("localhost", "127.0.0.1") for port in (3000, 5173, 8080)
+)
+"""Where front-end tools serve pages on a developer's machine."""
 
 
 class SettingsError(Exception):
@@ -48,6 +56,10 @@ def _split_paths(value: Any) -> Any:
     if isinstance(value, str):
         return tuple(Path(part) for part in value.split(os.pathsep) if part)
     return value
+
+
+def _none_if_empty(value: Any) -> Any:
+    return value or None
 
 
 def _split_words(value: Any) -> Any:
@@ -80,6 +92,12 @@ SpoolPaths = Annotated[
 ]
 MediaRange = Annotated[str, StringConstraints(pattern=r"^[a-z0-9.+-]+/([a-z0-9.+-]+|\*)$")]
 Types = Annotated[tuple[MediaRange, ...], NoDecode, BeforeValidator(_split_words)]
+Origins = Annotated[
+    tuple[str, ...], NoDecode, BeforeValidator(_split_words), AfterValidator(web.read_list)
+]
+ServerUrl = Annotated[str, AfterValidator(web.read_server)]
+Address = Annotated[str, AfterValidator(web.read_address), "address:port"]
+PlainPath = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9._/+=,-]+$"), "path"]
 
 
 class AgentSettings(BaseSettings):
@@ -111,7 +129,7 @@ class AgentSettings(BaseSettings):
     )
     agent: str | None = Field(None, description="The agent's name, to sign in with.")
     agent_key: SecretStr | None = Field(None, description="The agent's key, printed once.")
-    session_dir: Path | None = Field(
+    session_dir: Annotated[Path | None, BeforeValidator(_none_if_empty)] = Field(
         None,
         description="Folder of the agent's session, for its owner's eyes only; "
         "`$XDG_STATE_HOME/argosy` when not set.",
@@ -157,7 +175,7 @@ class FleetSettings(AgentSettings):
         None,
         repr=False,
         description="RabbitMQ's management API with user and password: "
-        "`argosy agents` makes each agent a user of its own there.",
+        "`argosy agents` makes each agent a user of its own there, and Flower shows its queues.",
     )
     spool: SpoolPaths = Field(
         min_length=1,
@@ -234,6 +252,11 @@ class FleetSettings(AgentSettings):
         Path(".argosy"), description="Folder of beat's schedule and Flower's state."
     )
 
+    @property
+    def operator_url(self) -> str:
+        """The database as the owner of schema `argosy`."""
+        return self.operator_database_url or self.database_url
+
     def model_post_init(self, _context: Any) -> None:
         """Refuse a fleet that could neither verify nor mint a token."""
         if not (self.supabase_jwt_secret or self.supabase_jwt_signing_key):
@@ -242,13 +265,56 @@ class FleetSettings(AgentSettings):
             _check_jwk(self.supabase_jwt_signing_key.get_secret_value())
 
 
-SettingsT = TypeVar("SettingsT", bound=AgentSettings)
+class GatewaySettings(BaseSettings):
+    """What `argosy gateway` makes nginx's configuration of. It holds no secret."""
+
+    model_config = SettingsConfigDict(env_prefix="ARGOSY_GATEWAY_", extra="ignore", frozen=True)
+
+    environment: Literal["development", "staging", "production"] = Field(
+        "production",
+        description="Which deployment this is. Only `development` may have origins of this "
+        "machine and without TLS.",
+    )
+    upstream: ServerUrl = Field(
+        description="Supabase, as the gateway reaches it: scheme, host and port."
+    )
+    upstream_ca: PlainPath = Field(
+        "/etc/ssl/certs/ca-certificates.crt",
+        description="File of the certificate authorities that may vouch for Supabase; "
+        "used when its URL is `https`.",
+    )
+    origins: Origins = Field(
+        (),
+        description="Web origins whose pages may use Supabase, separated by commas "
+        "(`https://app.example.com`); no page when not set, but in development the usual ports "
+        "of this machine.",
+    )
+    listen: Address = Field("127.0.0.1:8000", description="Address and port of the gateway.")
+
+    @field_validator("origins")
+    @classmethod
+    def check_environment(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        """Refuse what only development may have."""
+        if info.data.get("environment", "development") != "development":
+            web.check_public(value)
+        return value
+
+    @property
+    def allowed_origins(self) -> tuple[str, ...]:
+        """The named origins; in development those of this machine when none is named."""
+        if self.environment == "development":
+            return self.origins or DEVELOPMENT_ORIGINS
+        return self.origins
 
 
-def environment_name(field: str) -> str:
+SettingsT = TypeVar("SettingsT", bound=BaseSettings)
+
+
+def environment_name(field: str, kind: type[BaseSettings] = FleetSettings) -> str:
     """The environment variable of a setting: `BROKER_URL`, `ARGOSY_PART_SIZE`."""
-    alias = FleetSettings.model_fields[field].validation_alias
-    return alias if isinstance(alias, str) else f"ARGOSY_{field.upper()}"
+    alias = kind.model_fields[field].validation_alias
+    prefix = kind.model_config.get("env_prefix", "")
+    return alias if isinstance(alias, str) else f"{prefix}{field}".upper()
 
 
 def load(kind: type[SettingsT]) -> SettingsT:
@@ -259,16 +325,16 @@ def load(kind: type[SettingsT]) -> SettingsT:
     try:
         return kind()
     except ValidationError as error:
-        lines = [_explain(dict(problem)) for problem in error.errors(include_input=False)]
+        lines = [_explain(dict(problem), kind) for problem in error.errors(include_input=False)]
         raise SettingsError("Settings that need attention:\n" + "\n".join(lines)) from None
 
 
-def _explain(problem: dict[str, Any]) -> str:
+def _explain(problem: dict[str, Any], kind: type[BaseSettings]) -> str:
     if not problem["loc"]:
         return f"  {problem['msg']}"
     name = str(problem["loc"][0])
-    if name in FleetSettings.model_fields:
-        name = environment_name(name)
+    if name in kind.model_fields:
+        name = environment_name(name, kind)
     if problem["type"] == "missing":
         return f"  {name} is not set"
     return f"  {name}: {problem['msg']}"

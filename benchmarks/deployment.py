@@ -132,7 +132,7 @@ class Deployment:
         _argosy(self.stack, "bootstrap")
         printed = _argosy(self.stack, "agents", "add", "benchmark")
         said = dict(line.split("=", 1) for line in printed.split())
-        settings = AgentSettings.model_validate(_fields(self.stack.agent_environment))
+        settings = AgentSettings.model_validate(_fields({**self.stack.agent_environment, **said}))
         return argosy.login(said["ARGOSY_AGENT"], said["ARGOSY_AGENT_KEY"], settings)
 
 
@@ -166,7 +166,7 @@ def _in_environment(**variables: str) -> Iterator[None]:
 def _argosy(stack: Stack, *arguments: str) -> str:
     done = subprocess.run(
         [ARGOSY, *arguments],
-        env={**os.environ, **stack.environment},
+        env={**os.environ, **stack.operator_environment},
         capture_output=True,
         text=True,
         check=False,
@@ -178,4 +178,5 @@ def _argosy(stack: Stack, *arguments: str) -> str:
 
 def _fields(environment: dict[str, str]) -> dict[str, str]:
     names = ("SUPABASE_URL", "SUPABASE_ANON_KEY", "BROKER_URL", "RESULT_URL")
-    return {name: environment[name] for name in names}
+    fields = {name: environment[name] for name in names}
+    return {**fields, "session_dir": environment["ARGOSY_SESSION_DIR"]}

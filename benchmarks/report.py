@@ -26,6 +26,9 @@ NOTES = (
     "not on the tools': they have static keys.",
     "Everything runs on one machine, so the server takes CPU time from whoever it serves.",
     "Memory is resident memory at its highest, shared pages counted in each process.",
+    "A read check is the policies' decision on one object, in the middle of many; a page is the "
+    "statement by which Storage lists; HTTP is the whole request, with and without row-level "
+    "security.",
 )
 
 
@@ -80,10 +83,12 @@ def grids(results: Results) -> list[Grid]:
     rates = [_rate_row(summary) for summary in results.rates]
     latencies = [_latency_row(summary) for summary in results.latencies]
     memory = [(m.phase, m.role, f"{m.processes}", f"{m.peak / 1e6:.0f}") for m in results.memory]
+    policies = [_policy_row(summary) for summary in results.policies]
     cpu = ("CPU s/GiB", "server's", "others'")
     all_of_them = [
         Grid("Speed", ("by", "what", "size", "MB/s", "seconds", *cpu, "n"), rates, 2),
         Grid("Latency", ("by", "what", "size", "median ms", "p99 ms", "n"), latencies, 2),
+        Grid("Policies", ("what", "how", "median µs", "p99 µs", "n"), policies, 2),
         Grid("Memory", ("during", "process", "of", "peak MB"), memory, 2),
     ]
     return [grid for grid in all_of_them if grid.rows]
@@ -129,6 +134,12 @@ def _latency_row(summary: Summary) -> Sequence[str]:
     median, p99 = summary.seconds.median * 1000, summary.p99 * 1000
     figures = (f"{median:.0f}", f"{p99:.0f}", f"{len(summary.samples)}")
     return (series.subject, series.action, size_text(series.size), *figures)
+
+
+def _policy_row(summary: Summary) -> Sequence[str]:
+    series = summary.series
+    median, p99 = summary.seconds.median * 1e6, summary.p99 * 1e6
+    return (series.action, series.subject, f"{median:.0f}", f"{p99:.0f}", f"{len(summary.samples)}")
 
 
 def _markdown(grid: Grid) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks import cases_fleet, cases_storage
+from benchmarks import cases_fleet, cases_policies, cases_storage
 from benchmarks.deployment import STORAGE
 from benchmarks.measure import MIB, Summary
 from benchmarks.processes import Watched
@@ -53,7 +53,13 @@ class Results:
     @property
     def latencies(self) -> list[Summary]:
         """Series that show how long."""
-        return [s for s in self.summaries if s.series.size <= LATENCY_UP_TO]
+        small = [s for s in self.summaries if s.series.size <= LATENCY_UP_TO]
+        return [s for s in small if s.series.group != cases_policies.GROUP]
+
+    @property
+    def policies(self) -> list[Summary]:
+        """Series that show what a decision on access costs."""
+        return [s for s in self.summaries if s.series.group == cases_policies.GROUP]
 
     @property
     def memory(self) -> list[Memory]:

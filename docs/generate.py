@@ -11,17 +11,19 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
+from pydantic_settings import BaseSettings
 
 from argosy.errors import BY_CODE, Error
 from argosy.settings import (
     MIB,
     AgentSettings,
     FleetSettings,
+    GatewaySettings,
     environment_name,
 )
 from models import ENDED, TRANSITIONS, State
@@ -62,13 +64,17 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 def settings_page() -> str:
     """Every setting as a table."""
-    rows = (_setting(name, field) for name, field in FleetSettings.model_fields.items())
+    rows = ((*_setting(name, FleetSettings), _reader(name)) for name in FleetSettings.model_fields)
+    gateways = (_setting(name, GatewaySettings) for name in GatewaySettings.model_fields)
     return _page(
         "Settings",
         "Settings are environment variables; `argosy/settings.py` is their one home. An agent "
         "reads only those for *agents*; workers, beat and the commands of the operator read all. "
         "A missing or malformed one is named when the process starts.",
         _table(("name", "type", "default", "meaning", "for"), rows),
+        "## The gateway",
+        "Only `argosy gateway` reads these; [the gateway](gateway.md) needs no other setting.",
+        _table(("name", "type", "default", "meaning"), gateways),
         "## Another Supabase project",
         "The same code runs against a real project: set `SUPABASE_URL`, `SUPABASE_ANON_KEY`, "
         "`SUPABASE_SERVICE_ROLE_KEY`, `SUPABASE_JWT_SECRET` (or `SUPABASE_JWT_SIGNING_KEY`), "
@@ -80,12 +86,16 @@ def settings_page() -> str:
     )
 
 
-def _setting(name: str, field: FieldInfo) -> tuple[str, ...]:
-    reader = "agents, fleet" if name in AgentSettings.model_fields else "fleet"
-    if name in ("agent", "agent_key", "session_dir"):
-        reader = "agents"
+def _setting(name: str, kind: type[BaseSettings]) -> tuple[str, ...]:
+    field = kind.model_fields[name]
     meaning = str(field.description).replace("|", "\\|")
-    return f"`{environment_name(name)}`", _type(field), _default(field), meaning, reader
+    return f"`{environment_name(name, kind)}`", _type(field), _default(field), meaning
+
+
+def _reader(name: str) -> str:
+    if name in ("agent", "agent_key", "session_dir"):
+        return "agents"
+    return "agents, fleet" if name in AgentSettings.model_fields else "fleet"
 
 
 def _type(field: FieldInfo) -> str:
@@ -99,8 +109,12 @@ def _kind(field: FieldInfo) -> str:
         [annotation] = [one for one in get_args(annotation) if one is not NoneType]
     if get_origin(annotation) is Annotated:
         annotation, *rules = get_args(annotation)
+    if get_origin(annotation) is Literal:
+        return " or ".join(f"`{word}`" for word in get_args(annotation))
     if get_origin(annotation) is tuple:
         return "folders" if get_args(annotation)[0] is Path else "list"
+    if said := [rule for rule in rules if isinstance(rule, str)]:
+        return said[0]
     if annotation is str and any(type(rule).__name__ == "AfterValidator" for rule in rules):
         return "URL"
     names = {int: "whole number", float: "number", str: "text", SecretStr: "secret", Path: "path"}
@@ -116,7 +130,7 @@ def _limit(rule: Any) -> str:
 def _default(field: FieldInfo) -> str:
     if field.default is PydanticUndefined:
         return "*needed*"
-    if field.default is None:
+    if field.default in (None, ()):
         return "none"
     return f"`{field.default}`{_in_mib(field.default)}"
 

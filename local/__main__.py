@@ -85,22 +85,27 @@ def _step(what: str) -> Iterator[None]:
 
 
 def _tell(stack: Stack) -> None:
-    for_agents, for_fleet = stack.data / "agent.env", stack.data / "fleet.env"
-    environment_file.write(for_agents, stack.agent_environment)
-    environment_file.write(for_fleet, stack.environment)
-    console.print(f"\n[bold]An agent connects with[/]  . {for_agents}\n")
+    for_agents, for_operator = stack.data / "agent.env", stack.data / "operator.env"
+    environment_file.write_for_agents(for_agents, stack.agent_environment)
+    environment_file.write(for_operator, stack.operator_environment)
+    console.print(f"\n[bold]An agent connects with[/]  . {for_agents}")
+    console.print(
+        f"and what is printed for it, once, by  . {for_operator}; argosy agents add NAME\n"
+    )
     for name, value in environment_file.shown(stack.agent_environment).items():
         console.print(f"  {name}={value}", markup=False)
     console.print()
     for what, where in _pages(stack).items():
         console.print(f"  {what:<10} {where}", markup=False)
-    console.print(f"\n[dim]Every secret of the fleet is in {for_fleet}. Ctrl-C ends it all.[/]")
+    console.print(f"\n[dim]Every secret is in {for_operator}. Ctrl-C ends it all.[/]")
 
 
 def _pages(stack: Stack) -> dict[str, str]:
     pages = {s.name.title(): s.url for s in stack.servers if isinstance(s, Flower)}
     if isinstance(stack.rabbitmq, RabbitMQ):
-        pages["RabbitMQ"] = f"{stack.rabbitmq.management_url}  (user and password: BROKER_URL's)"
+        pages["RabbitMQ"] = (
+            f"{stack.rabbitmq.management_url}  (user and password: ARGOSY_BROKER_API's)"
+        )
     return {**pages, "logs": str(stack.data / "logs")}
 
 

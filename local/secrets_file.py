@@ -22,7 +22,9 @@ class Secrets:
     """What the servers of one stack and those who use them share."""
 
     postgres: str = field(default_factory=_word)
+    fleet_database: str = field(default_factory=_word)
     valkey: str = field(default_factory=_word)
+    valkey_agents: str = field(default_factory=_word)
     rabbitmq: str = field(default_factory=_word)
     erlang_cookie: str = field(default_factory=_word)
     jwt_secret: str = field(default_factory=lambda: secrets.token_hex(32))
@@ -30,12 +32,12 @@ class Secrets:
 
 
 def load(path: Path) -> Secrets:
-    """The secrets in this file; new ones if there is none."""
-    if path.exists():
-        return Secrets(**json.loads(path.read_text()))
-    made = Secrets()
-    write_private(path, json.dumps(asdict(made), indent=2) + "\n")
-    return made
+    """The secrets in this file; new ones for those that it lacks."""
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    secrets_ = Secrets(**kept)
+    if asdict(secrets_) != kept:
+        write_private(path, json.dumps(asdict(secrets_), indent=2) + "\n")
+    return secrets_
 
 
 def write_private(path: Path, text: str) -> None:

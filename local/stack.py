@@ -34,6 +34,16 @@ from local.together import together
 
 Broker = Literal["rabbitmq", "valkey", "auto"]
 
+_AUTH_HOOKS = {
+    "GOTRUE_HOOK_CUSTOM_ACCESS_TOKEN_ENABLED": "true",
+    "GOTRUE_HOOK_CUSTOM_ACCESS_TOKEN_URI": "pg-functions://postgres/argosy/token_issued",
+    "GOTRUE_HOOK_PASSWORD_VERIFICATION_ATTEMPT_ENABLED": "true",
+    "GOTRUE_HOOK_PASSWORD_VERIFICATION_ATTEMPT_URI": (
+        "pg-functions://postgres/argosy/password_attempted"
+    ),
+}
+"""By them Auth tells the audit who signs in: see deploy/supabase."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -62,7 +72,7 @@ class Stack:
 
     def _make_servers(self, kind: Broker) -> None:
         self.postgres = Postgres(self.data, self.secrets.postgres)
-        self.valkey = Valkey(self.data, self.secrets.valkey)
+        self.valkey = Valkey(self.data, self.secrets.valkey, self.secrets.valkey_agents)
         self.rabbitmq = choose(kind, self.data, self.secrets)
         self.supabase = Supabase(self.data, self._environment_of_supabase)
         if self.rabbitmq is None and kind == "auto":
@@ -82,11 +92,11 @@ class Stack:
 
     def migrate(self) -> str:
         """Bring the database to the newest schema; returns what the command said."""
-        return fleet.run("migrate", self.environment, self.data)
+        return fleet.run("migrate", self.operator_environment, self.data)
 
     def bootstrap(self) -> str:
-        """Migrate, and make the fleet's buckets."""
-        return fleet.run("bootstrap", self.environment, self.data)
+        """Make the project ready: schema, policies, roles, buckets."""
+        return fleet.run("bootstrap", self.operator_environment, self.data)
 
     def start_worker(self, name: str, concurrency: int = 2, **environment: str) -> Server:
         """Start one more worker, with these variables over the stack's."""
@@ -101,7 +111,7 @@ class Stack:
 
     def start_flower(self) -> fleet.Flower:
         """Start Flower; its `url` is for a browser."""
-        flower = fleet.Flower(self.data, lambda: self.environment)
+        flower = fleet.Flower(self.data, lambda: self._environment_of_flower)
         self._join(flower)
         return flower
 
@@ -173,7 +183,7 @@ class Stack:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the fleet is configured with; it holds every secret."""
+        """What the fleet is configured with."""
         anon_key, service_role_key = self._keys
         return {
             "SUPABASE_URL": self.supabase.url,
@@ -181,38 +191,47 @@ class Stack:
             "SUPABASE_SERVICE_ROLE_KEY": service_role_key,
             "SUPABASE_JWT_SECRET": self.secrets.jwt_secret,
             "SUPABASE_PROJECT_REF": self.secrets.project_ref,
-            "DATABASE_URL": self.postgres.url,
+            "DATABASE_URL": self.postgres.url_for("fleet", self.secrets.fleet_database),
             "BROKER_URL": self.broker_url,
             "RESULT_URL": self.valkey.url(0),
             "ARGOSY_SPOOL": str(self.spool),
             "ARGOSY_STATE_DIR": str(self.data / "state"),
-            **self._environment_of_flower,
             **self._settings,
         }
 
     @property
-    def agent_environment(self) -> dict[str, str]:
-        """What an agent on this machine needs: no service key, no JWT secret, no database."""
-        for_agents = (
-            "SUPABASE_URL",
-            "SUPABASE_ANON_KEY",
-            "BROKER_URL",
-            "RESULT_URL",
-            "ARGOSY_SPOOL",
-        )
-        return {name: self.environment[name] for name in for_agents}
+    def operator_environment(self) -> dict[str, str]:
+        """What the operator's commands need: the database as its owner, the broker's users."""
+        own = {"ARGOSY_OPERATOR_DATABASE_URL": self.postgres.url, **self._broker_api}
+        return {**own, **self.environment}
 
     @property
     def _environment_of_flower(self) -> dict[str, str]:
-        """Flower reads its options from variables with this prefix."""
-        options = {"FLOWER_ADDRESS": HOST}
+        return {"FLOWER_ADDRESS": HOST, **self._broker_api, **self.environment}
+
+    @property
+    def agent_environment(self) -> dict[str, str]:
+        """What every agent on this machine needs: nothing of the fleet's own.
+
+        Where `argosy agents add` prints a BROKER_URL for each agent, there is none here.
+        """
+        for_agents = ("SUPABASE_URL", "SUPABASE_ANON_KEY", "RESULT_URL", "ARGOSY_SPOOL")
+        shared = {name: self.environment[name] for name in for_agents}
+        shared["RESULT_URL"] = self.valkey.agents_url
+        shared["ARGOSY_SESSION_DIR"] = str(self.data / "sessions")
+        return shared if self._broker_api else {**shared, "BROKER_URL": self.broker_url}
+
+    @property
+    def _broker_api(self) -> dict[str, str]:
+        """The management API, where the broker is a RabbitMQ of our own."""
         if isinstance(self.rabbitmq, RabbitMQ):
-            options["FLOWER_BROKER_API"] = self.rabbitmq.api_url
-        return options
+            return {"ARGOSY_BROKER_API": self.rabbitmq.api_url}
+        return {}
 
     def _environment_of_supabase(self) -> dict[str, str]:
         return {
             "SUPABASE_DB_URL": self.postgres.url,
+            **_AUTH_HOOKS,
             **{k: v for k, v in self.environment.items() if k.startswith("SUPABASE_")},
         }
 

@@ -1,11 +1,15 @@
 """Argosy's rows and their state machines, in PostgreSQL schema `argosy`."""
 
+from models.act import Act
 from models.agent import Agent, Role
 from models.base import SCHEMA, Base
+from models.bucket import Bucket
 from models.chunk import DIGEST, Chunk, ChunkState
 from models.continuation import Continuation
 from models.derivative import Derivative
-from models.event import Event
+from models.event import Event, Outcome
+from models.grant import Access, Grant
+from models.heartbeat import Heartbeat
 from models.transfer import ENDED, TRANSITIONS, Kind, State, Transfer
 
 __all__ = [
@@ -13,14 +17,20 @@ __all__ = [
     "ENDED",
     "SCHEMA",
     "TRANSITIONS",
+    "Access",
+    "Act",
     "Agent",
     "Base",
+    "Bucket",
     "Chunk",
     "ChunkState",
     "Continuation",
     "Derivative",
     "Event",
+    "Grant",
+    "Heartbeat",
     "Kind",
+    "Outcome",
     "Role",
     "State",
     "Transfer",

@@ -9,8 +9,8 @@ from uuid import UUID
 from sqlalchemy import func, literal, or_, select, update
 from sqlalchemy.orm import Session
 
-from argosy.errors import BY_CODE, Error, TransferError
-from models.event import Event
+from argosy.errors import BY_CODE, AccessError, Error, TransferError
+from models.event import Event, Outcome
 from models.transfer import ENDED, TRANSITIONS, State, Transfer
 
 _NO_SYNC = {"synchronize_session": False, "populate_existing": True}
@@ -21,9 +21,15 @@ class IllegalTransition(Exception):
 
 
 def record(session: Session, name: str, transfer: Transfer | None = None, **facts: Any) -> None:
-    """Append to the audit."""
+    """Append to the audit: `facts` are the columns of an Event."""
     if transfer is not None:
-        facts = {"transfer_id": transfer.id, "agent_id": transfer.agent_id, **facts}
+        about = {
+            "transfer_id": transfer.id,
+            "agent_id": transfer.agent_id,
+            "object": f"{transfer.bucket}/{transfer.object_name}",
+            "request_id": str(transfer.id),
+        }
+        facts = {**about, **facts}
     session.add(Event(name=name, **facts))
 
 
@@ -57,8 +63,25 @@ def advance(
         .execution_options(**_NO_SYNC)
     ).one_or_none()
     if moved is not None:
-        record(session, f"transfer.{to}", moved, from_state=before, to_state=to, epoch=moved.epoch)
+        record(
+            session,
+            f"transfer.{to}",
+            moved,
+            from_state=before,
+            to_state=to,
+            epoch=moved.epoch,
+            outcome=_outcome(to, moved.error_code),
+            reason=moved.error_code,
+            detail={"kind": moved.kind},
+        )
     return moved
+
+
+def _outcome(to: State, code: str | None) -> Outcome:
+    if to != State.FAILED:
+        return Outcome.OK
+    refused = issubclass(BY_CODE.get(code or "", Error), AccessError)
+    return Outcome.REFUSED if refused else Outcome.FAILED
 
 
 def claim(

@@ -15,6 +15,7 @@ from argosy.storage.checksum import etag_agrees, sha256_file
 from argosy.storage.s3 import ObjectStore, StoredPart
 from models import ENDED, Continuation, Kind, State, Transfer
 from models.continuations import owed
+from models.grants import end_with_file, granted_on
 from models.ledger import stored_parts
 from models.transitions import advance, claim, recorded_error
 from tasks.claims import StageClaim, holding
@@ -60,7 +61,9 @@ def outcome(transfer: Transfer) -> FileReference | str | None:
         return None
     if transfer.state in (State.FAILED, State.CANCELLED):
         raise recorded_error(transfer)
-    return reference_to(transfer) if transfer.kind == Kind.UPLOAD else transfer.path
+    if transfer.kind == Kind.UPLOAD:
+        return FileReference.parse(transfer.reference or {})
+    return transfer.path
 
 
 def assemble(transfer: Transfer) -> FileReference | str | None:
@@ -95,10 +98,19 @@ def _assemble_object(transfer: Transfer) -> dict[str, Any]:
     if transfer.upload_id:
         _complete_upload(store, transfer, etags)
     etag = _verify_object(store, transfer, etags)
+    reference = fleet().transact(lambda session: _describe(session, transfer))
     if transfer.upload_id:
-        fleet().transact(lambda session: describe_object(session, transfer))
         abort_uploads(store, transfer)
-    return {"etag": etag, "reference": reference_to(transfer).document()}
+    return {"etag": etag, "reference": reference.document()}
+
+
+def _describe(session: Session, transfer: Transfer) -> FileReference:
+    """Say of the object what is known now, and have its grants end with it."""
+    if transfer.upload_id:
+        describe_object(session, transfer)
+    end_with_file(session, transfer.id, transfer.expires_at)
+    grants = granted_on(session, bucket=transfer.bucket, path=transfer.object_name)
+    return reference_to(transfer, grants)
 
 
 def _complete_upload(store: ObjectStore, transfer: Transfer, etags: list[str]) -> None:

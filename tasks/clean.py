@@ -16,7 +16,8 @@ from argosy.errors import (
     Error,
 )
 from argosy.storage.s3 import ObjectStore
-from models import Chunk, Kind, State, Transfer
+from models import DIGEST, Chunk, Kind, State, Transfer
+from models.grants import revoke_all
 from models.ledger import retire_chunks
 from models.transitions import record
 from tasks.fleet import fleet
@@ -31,11 +32,11 @@ def clean(transfer_id: UUID) -> bool:
     While a worker still holds a chunk its bytes may yet arrive: then the
     transfer stays due, and `transfer.resume` has it cleaned again.
     """
-    transfer, busy = fleet().transact(lambda session: _look(session, transfer_id))
+    transfer, busy, stored = fleet().transact(lambda session: _look(session, transfer_id))
     if transfer.cleaned_at or transfer.state not in (State.FAILED, State.CANCELLED):
         return bool(transfer.cleaned_at)
     try:
-        _remove(transfer)
+        _remove(transfer, stored=stored)
     except Error as error:
         log.warning("transfer.not_cleaned", code=error.code)
         return False
@@ -44,12 +45,17 @@ def clean(transfer_id: UUID) -> bool:
     return not busy
 
 
-def _look(session: Session, transfer_id: UUID) -> tuple[Transfer, bool]:
-    held = exists().where(Chunk.transfer_id == transfer_id, Chunk.lease_until > func.now())
-    return session.get_one(Transfer, transfer_id), bool(session.scalar(select(held)))
+def _look(session: Session, transfer_id: UUID) -> tuple[Transfer, bool, bool]:
+    """The row, whether somebody is still at it, and whether it has stored anything."""
+    transfer = session.get_one(Transfer, transfer_id)
+    chunk = Chunk.transfer_id == transfer_id
+    held = exists().where(chunk, Chunk.lease_until > func.now())
+    stored = exists().where(chunk, Chunk.number != DIGEST, Chunk.etag.is_not(None))
+    busy, any_stored = session.execute(select(held, stored)).one()
+    return transfer, busy, any_stored or transfer.upload_id is not None
 
 
-def _remove(transfer: Transfer) -> None:
+def _remove(transfer: Transfer, *, stored: bool) -> None:
     if transfer.kind == Kind.DOWNLOAD:
         _remove_partial(transfer)
         return
@@ -57,8 +63,10 @@ def _remove(transfer: Transfer) -> None:
         _remove_object(fleet().store_for(transfer.agent_id), transfer)
     except BucketNotFound:
         return
-    except AccessError:  # its agent may do nothing any more; what it left must go all the same
-        _remove_object(fleet().store_as_service(), transfer)
+    except AccessError:
+        # Its agent may do nothing any more; what this transfer left must go all the same.
+        if stored:
+            _remove_object(fleet().store_as_service(), transfer)
 
 
 def _remove_partial(transfer: Transfer) -> None:
@@ -95,4 +103,6 @@ def _enter(session: Session, transfer: Transfer) -> None:
     ).one_or_none()
     if cleaned is not None:
         retire_chunks(session, transfer.id)
+        if transfer.kind == Kind.UPLOAD:
+            revoke_all(session, bucket=transfer.bucket, path=transfer.object_name)
         record(session, "transfer.cleaned", transfer)

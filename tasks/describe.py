@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -11,6 +12,7 @@ from argosy.errors import ObjectNotFound
 from argosy.reference import FileReference
 from argosy.storage.metadata import encode_value
 from models import Transfer
+from models.access import as_agent
 
 
 def object_metadata(transfer: Transfer) -> dict[str, str]:
@@ -37,27 +39,21 @@ def describe_object(session: Session, transfer: Transfer) -> None:
     Raises ObjectNotFound when the agent's object is not there.
     """
     encoded = {name: encode_value(value) for name, value in object_metadata(transfer).items()}
-    claims = {"sub": str(transfer.agent_id), "role": "authenticated"}
-    session.execute(text("SET LOCAL ROLE authenticated"))
-    session.execute(
-        text("SELECT set_config('request.jwt.claims', :claims, true)"),
-        {"claims": json.dumps(claims)},
-    )
-    changed = session.execute(
-        text(
-            "UPDATE storage.objects SET user_metadata = "
-            "coalesce(user_metadata, '{}') || cast(:facts AS jsonb) "
-            "WHERE bucket_id = :bucket AND name = :name RETURNING id"
-        ),
-        {"facts": json.dumps(encoded), "bucket": transfer.bucket, "name": transfer.object_name},
-    ).one_or_none()
-    session.execute(text("RESET ROLE"))
+    with as_agent(session, transfer.agent_id):
+        changed = session.execute(
+            text(
+                "UPDATE storage.objects SET user_metadata = "
+                "coalesce(user_metadata, '{}') || cast(:facts AS jsonb) "
+                "WHERE bucket_id = :bucket AND name = :name RETURNING id"
+            ),
+            {"facts": json.dumps(encoded), "bucket": transfer.bucket, "name": transfer.object_name},
+        ).one_or_none()
     if changed is None:
         raise ObjectNotFound(f"{transfer.name} is not in Storage any more: upload it again.")
 
 
-def reference_to(transfer: Transfer) -> FileReference:
-    """The reference to a stored file."""
+def reference_to(transfer: Transfer, grants: Sequence[str]) -> FileReference:
+    """The reference to a stored file; `grants` say who else may reach it, in words."""
     return FileReference(
         id=transfer.id,
         bucket=transfer.bucket,
@@ -72,4 +68,5 @@ def reference_to(transfer: Transfer) -> FileReference:
         expires_at=transfer.expires_at,
         chunk_size=transfer.part_size or 0,
         chunk_count=transfer.part_count or 1,
+        grants=tuple(grants),
     )

@@ -15,7 +15,15 @@ from celery.app.task import Context
 from argosy.auth import TOKEN_HEADER
 from argosy.errors import InvalidRequest
 
-FACE = frozenset({"transfer.upload", "transfer.download"})
+FACE = frozenset(
+    {
+        "transfer.upload",
+        "transfer.download",
+        "transfer.share",
+        "transfer.unshare",
+        "transfer.delete",
+    }
+)
 """Tasks that agents may send; the other `transfer.` tasks are the fleet's own."""
 
 

@@ -11,11 +11,11 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from argosy.auth import Mint, Verifier
 from argosy.settings import FleetSettings, fleet_settings
 from argosy.storage.control import BucketInfo, ControlPlane
 from argosy.storage.retry import RetryPolicy
 from argosy.storage.s3 import Endpoint, ObjectStore
+from argosy.tokens import Mint, Verifier
 from models.database import Sessions, make_engine, make_sessions, patiently
 from tasks.spool import Spool
 

@@ -10,15 +10,18 @@ from typing import Annotated, Any, Self, TypeVar
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     StringConstraints,
+    Tag,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
 from argosy.errors import InvalidReference, InvalidRequest
 from argosy.reference import FileReference, is_storable
-from models import Kind
+from models import Access, Kind
 
 Path = Annotated[str, StringConstraints(min_length=1, max_length=4096, pattern=r"^/[^\x00]*$")]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00/]+$")]
@@ -29,6 +32,13 @@ ContentType = Annotated[
         max_length=200, pattern=r"^[A-Za-z0-9_.+-]+/[A-Za-z0-9_.+-]+(; ?[A-Za-z0-9_.+=\"-]+)*$"
     ),
 ]
+ObjectPath = Annotated[str, StringConstraints(max_length=1024, pattern=r"^[^\x00]*$")]
+Grantee = Annotated[
+    str,
+    StringConstraints(pattern=r"^(role:(admin|worker|reader)|[a-z0-9][a-z0-9._-]{0,62})$"),
+]
+Grantees = Annotated[tuple[Grantee, ...], Field(strict=False, max_length=100)]
+MAX_SECONDS = 10 * 365 * 24 * 3600
 Key = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
 
 
@@ -37,13 +47,16 @@ class Request(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    idempotency_key: Key | None = None
-
     @model_validator(mode="after")
     def _check_text(self) -> Self:
         if not is_storable(self.model_dump_json()):
             raise ValueError("U+0000 is not allowed")
         return self
+
+    @property
+    def about(self) -> str | None:
+        """The object that is meant, as the audit names it; None where it has no name yet."""
+        return None
 
     def fingerprint(self) -> str:
         """SHA-256 of what was asked: the same request twice is the same request."""
@@ -51,13 +64,21 @@ class Request(BaseModel):
         return hashlib.sha256(asked.encode()).hexdigest()
 
 
-class UploadRequest(Request):
+class TransferRequest(Request):
+    """What moves bytes; the same key of the same agent is the same transfer."""
+
+    idempotency_key: Key | None = None
+
+
+class UploadRequest(TransferRequest):
     """`transfer.upload`."""
 
     source: Path
     bucket: Bucket
     name: Name | None = None
     content_type: ContentType | None = None
+    # Left out of what was asked where it is empty: requests of older agents stay the same.
+    share_with: Grantees = Field((), exclude_if=lambda names: not names)
 
     @property
     def kind(self) -> Kind:
@@ -76,16 +97,97 @@ class UploadRequest(Request):
         return self.content_type or guess or "application/octet-stream"
 
 
-class DownloadRequest(Request):
+class DownloadRequest(TransferRequest):
     """`transfer.download`."""
 
     reference: Annotated[FileReference, Field(strict=False)]
     destination: Path
 
     @property
+    def about(self) -> str:
+        """The object that is meant."""
+        return f"{self.reference.bucket}/{self.reference.path}"
+
+    @property
     def kind(self) -> Kind:
         """Which way the bytes go."""
         return Kind.DOWNLOAD
+
+
+class Place(BaseModel):
+    """An object by its name, or a folder: its path then ends with a slash."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    bucket: Bucket
+    path: ObjectPath
+
+    @model_validator(mode="after")
+    def _check_path(self) -> Self:
+        segments = self.path.removesuffix("/").split("/") if self.path else ["whole bucket"]
+        if {"", ".", ".."} & set(segments):
+            raise ValueError("path has an empty, . or .. segment")
+        return self
+
+
+def _kind_of_file(file: Any) -> str:
+    is_reference = isinstance(file, FileReference) or (
+        isinstance(file, dict) and not file.keys() <= {"bucket", "path"}
+    )
+    return "reference" if is_reference else "place"
+
+
+File = Annotated[
+    Annotated[FileReference, Field(strict=False), Tag("reference")]
+    | Annotated[Place, Field(strict=False), Tag("place")],
+    Discriminator(_kind_of_file),
+]
+
+
+class UnshareRequest(Request):
+    """`transfer.unshare`."""
+
+    file: File
+    share_with: Annotated[Grantees, Field(min_length=1)]
+
+    @field_validator("file")
+    @classmethod
+    def _check_place(cls, file: FileReference | Place) -> FileReference | Place:
+        """What is in a reference is anybody's word: it must name a place like any other."""
+        try:
+            Place(bucket=file.bucket, path=file.path)
+        except ValidationError as error:
+            said = error.errors(include_url=False)[0]["msg"]
+            raise InvalidReference(f"This reference names no file of the fleet: {said}.") from None
+        return file
+
+    @property
+    def place(self) -> Place:
+        """What is meant; nothing else in a reference counts."""
+        return Place(bucket=self.file.bucket, path=self.file.path)
+
+    @property
+    def about(self) -> str:
+        """The object or folder that is meant."""
+        return f"{self.file.bucket}/{self.file.path}"
+
+
+class ShareRequest(UnshareRequest):
+    """`transfer.share`; `seconds` from now the grant ends."""
+
+    access: Annotated[Access, Field(strict=False)] = Access.READ
+    seconds: Annotated[float, Field(gt=0, le=MAX_SECONDS, allow_inf_nan=False)] | None = None
+
+
+class DeleteRequest(Request):
+    """`transfer.delete`."""
+
+    reference: Annotated[FileReference, Field(strict=False)]
+
+    @property
+    def about(self) -> str:
+        """The object that is meant."""
+        return f"{self.reference.bucket}/{self.reference.path}"
 
 
 RequestT = TypeVar("RequestT", bound=Request)
@@ -102,5 +204,6 @@ def parse(kind: type[RequestT], **arguments: Any) -> RequestT:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "list"
-        wrong = InvalidReference if where.startswith("reference") else InvalidRequest
+        is_in_reference = where.startswith(("reference", "file.reference"))
+        wrong = InvalidReference if is_in_reference else InvalidRequest
         raise wrong(f"Argument {where}: {first['msg']}.") from None

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from models import Continuation
 from models.continuations import due_assemblies, due_cleanups, due_continuations, due_plans
+from models.heartbeat import beat
 from models.ledger import due_chunks
 from tasks.base import FleetTask
 from tasks.fleet import fleet
@@ -54,6 +55,7 @@ def resume(_self: FleetTask) -> None:
 def _collect(session: Session) -> Due:
     if not session.scalar(select(func.pg_try_advisory_xact_lock(LOCK))):
         return Due()
+    beat(session, "resume")
     again = fleet().settings.republish_seconds
     return Due(
         due_plans(session, limit=BATCH, republish_seconds=again),

@@ -20,11 +20,13 @@ def upload(
     name: str | None = None,
     content_type: str | None = None,
     idempotency_key: str | None = None,
+    share_with: list[str] | None = None,
 ) -> FileReference | str:
     """Upload `source`, a path inside a spool folder.
 
     `name` is the file's name for people, any Unicode. The same
-    `idempotency_key` from the same agent names the same transfer.
+    `idempotency_key` from the same agent names the same transfer. `share_with`
+    names those who may read the file: agents, or `role:reader` and its like.
     """
     transfer = accept(
         self,
@@ -34,5 +36,6 @@ def upload(
         name=name,
         content_type=content_type,
         idempotency_key=idempotency_key,
+        share_with=share_with or (),
     )
     return carry(transfer.id, self.worker, takeover=self.redelivered)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -79,3 +80,4 @@ def pytest_configure() -> None:
     """Tests never act for whoever ran them."""
     for name in ("ARGOSY_AGENT", "ARGOSY_AGENT_KEY"):
         os.environ.pop(name, None)
+    os.environ["ARGOSY_SESSION_DIR"] = tempfile.mkdtemp(prefix="argosy-sessions-")

@@ -109,11 +109,16 @@ class Deployment:
         return {**os.environ, **self._settings, "ARGOSY_SPOOL": str(spool)}
 
     @property
+    def operator_environment(self) -> dict[str, str]:
+        """What the operator's commands run with."""
+        return self.stack.operator_environment if self.stack else self.environment
+
+    @property
     def settings(self) -> FleetSettings:
-        """The fleet's settings."""
+        """The operator's settings."""
         names = {
             name: value
-            for name, value in self.environment.items()
+            for name, value in self.operator_environment.items()
             if name.startswith(("ARGOSY_", "SUPABASE_", "DATABASE_", "BROKER_", "RESULT_"))
         }
         fields = {
@@ -131,7 +136,7 @@ class Deployment:
 
     def run(self, *arguments: str) -> str:
         """Run a command of `argosy` as the operator, and return its output."""
-        environment = {**os.environ, **self.environment}
+        environment = {**os.environ, **self.operator_environment}
         done = subprocess.run(
             [ARGOSY, *arguments], env=environment, capture_output=True, text=True, check=False
         )
@@ -168,7 +173,7 @@ class Deployment:
 
     def transact(self, work: Callable[[Session], Answer]) -> Answer:
         """Do something in the database, from outside."""
-        with one_session(self.settings.database_url) as session:
+        with one_session(self.settings.operator_url) as session:
             return work(session)
 
     def query(self, sql: str, **parameters: Any) -> list[Any]:

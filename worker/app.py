@@ -11,7 +11,6 @@ from kombu import Connection
 from argosy.settings import FleetSettings, fleet_settings
 from worker.logs import configure_logging
 from worker.queues import DEAD_LETTERS, QUEUES, ROUTES, FleetAMQP, agents_route, dead
-from worker.refusal import refuse_builtins
 from worker.schedule import schedule
 
 TASK_MODULES = (
@@ -20,6 +19,9 @@ TASK_MODULES = (
     "tasks.digest",
     "tasks.reassemble",
     "tasks.download",
+    "tasks.share",
+    "tasks.unshare",
+    "tasks.delete",
     "tasks.replan",
     "tasks.cleanup",
     "tasks.resume",
@@ -42,6 +44,7 @@ def configuration(settings: FleetSettings) -> dict[str, Any]:
         "task_default_routing_key": "argosy.upkeep",
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
+        "worker_consumer": "worker.consumer:FleetConsumer",
         "worker_prefetch_multiplier": 1,
         "worker_detect_quorum_queues": True,
         "worker_cancel_long_running_tasks_on_connection_loss": True,
@@ -52,6 +55,7 @@ def configuration(settings: FleetSettings) -> dict[str, Any]:
         "broker_transport_options": {"confirm_publish": True},
         "result_expires": 7 * 24 * 3600,
         "beat_schedule": schedule(settings),
+        "beat_scheduler": "worker.beat:SealingScheduler",
         "beat_schedule_filename": str(settings.state_dir / "beat-schedule"),
     }
 
@@ -60,7 +64,6 @@ def make_app(settings: FleetSettings) -> Celery:
     """The application, not connected to anything yet."""
     made = Celery("argosy", amqp=FleetAMQP, set_as_current=True)
     made.conf.update(configuration(settings))
-    refuse_builtins(made)
     return made
 
 

@@ -1,32 +1,79 @@
-"""What a deployment needs before its first transfer: the schema, the policies, the buckets."""
+"""What a deployment needs before its first transfer: schema, policies, roles and buckets."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from alembic.config import Config
-
-from alembic import command
 from argosy.settings import FleetSettings
 from argosy.storage.control import BucketInfo, ControlPlane
-
-ROOT = Path(__file__).resolve().parent.parent
+from models.database import one_session
+from models.transitions import record
+from worker import schema
 
 PERSISTENT_BUCKET = "persistent-data"
 """The bucket whose files are kept until somebody deletes them."""
 
 
-def migrate(revision: str = "head") -> None:
-    """Bring schema `argosy` and its policies up to date; safe to repeat."""
-    command.upgrade(Config(toml_file=str(ROOT / "pyproject.toml")), revision)
+def bootstrap(settings: FleetSettings, *, dry_run: bool = False) -> list[str]:
+    """Make the project ready, and return what changed, a line each; safe to repeat.
+
+    With `dry_run` nothing changes: the lines say what would.
+    """
+    changed = bring_up_database(settings, dry_run=dry_run)
+    return changed + ensure_buckets(settings, dry_run=dry_run)
 
 
-def ensure_buckets(settings: FleetSettings) -> list[str]:
-    """Create or correct the fleet's buckets, and return the names of those that changed."""
+def bring_up_database(settings: FleetSettings, *, dry_run: bool = False) -> list[str]:
+    """The part of it that is in PostgreSQL, and in its audit."""
+    retention = {settings.bucket: settings.retention_days, PERSISTENT_BUCKET: None}
+    return schema.bring_up(settings, retention, dry_run=dry_run)
+
+
+def ensure_buckets(settings: FleetSettings, *, dry_run: bool = False) -> list[str]:
+    """Create or correct the fleet's buckets, and say what changed.
+
+    Raises ObjectTooLarge when the project's own limit is below the wanted one.
+    """
     key = settings.supabase_service_role_key.get_secret_value()
     control = ControlPlane(settings.supabase_url, key)
-    wanted = [
-        BucketInfo(name, public=False, size_limit=settings.bucket_size_limit, allowed_types=None)
+    changed = []
+    for wanted in wanted_buckets(settings):
+        found = control.find_bucket(wanted.name)
+        if found != wanted:
+            changed.append(_difference(found, wanted))
+            if not dry_run:
+                control.ensure_bucket(wanted)
+                _record(settings, changed[-1])
+    return changed
+
+
+def _record(settings: FleetSettings, change: str) -> None:
+    """Storage is not in the transaction: what follows may fail, what is made is made."""
+    with one_session(settings.operator_url) as session:
+        record(session, "project.bootstrapped", detail={"changed": [change]})
+
+
+def wanted_buckets(settings: FleetSettings) -> list[BucketInfo]:
+    """The fleet's buckets as the settings describe them."""
+    return [
+        BucketInfo(
+            name,
+            public=False,
+            size_limit=settings.bucket_size_limit,
+            allowed_types=settings.allowed_types,
+        )
         for name in (settings.bucket, PERSISTENT_BUCKET)
     ]
-    return [bucket.name for bucket in wanted if control.ensure_bucket(bucket)]
+
+
+def _difference(found: BucketInfo | None, wanted: BucketInfo) -> str:
+    if found is None:
+        return f"bucket {wanted.name}: made"
+    told = [
+        f"{what} {getattr(found, name)} -> {getattr(wanted, name)}"
+        for name, what in (
+            ("public", "public"),
+            ("size_limit", "limit"),
+            ("allowed_types", "types"),
+        )
+        if getattr(found, name) != getattr(wanted, name)
+    ]
+    return f"bucket {wanted.name}: {', '.join(told)}"

@@ -1,28 +1,48 @@
-"""The fleet's log: one JSON line an event, static names, identifiers instead of objects."""
+"""The fleet's log: one JSON line an event, static names, identifiers instead of objects.
+
+Whatever is written goes through `argosy.redaction`: our own events, those of
+libraries, tracebacks, and what somebody prints.
+"""
 
 from __future__ import annotations
 
 import logging
-import re
 import sys
 from collections.abc import Mapping, MutableMapping
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 
-_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
+from argosy.redaction import learn, redact, redacted, secrets_in
+from argosy.settings import fleet_settings
+
+_NOISY = ("httpx", "httpcore", "celery.app.trace", "celery.worker.strategy")
 
 
-def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
-    """Take access tokens out of an event: Celery logs the headers of what it does not know."""
-    for name, value in event.items():
-        if isinstance(value, str):
-            event[name] = _TOKEN.sub("[token]", value)
-    return event
+def redact_event(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    """Take secrets out of an event, at any depth: Celery logs headers and arguments."""
+    clean: Mapping[str, Any] = redacted(event)
+    return clean
+
+
+class RedactedStream:
+    """A stream on which nothing secret is printed, not even by what does not log."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write the text without its secrets."""
+        self._stream.write(redact(text))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def configure_logging() -> None:
-    """Send structlog's and the libraries' events to standard error as JSON."""
+    """Send structlog's and the libraries' events to standard error as JSON, without secrets."""
+    learn(secrets_in(fleet_settings()))
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -42,7 +62,7 @@ def configure_logging() -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
-                redact,
+                redact_event,
                 structlog.processors.JSONRenderer(),
             ],
         )
@@ -50,5 +70,11 @@ def configure_logging() -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.INFO)
-    for noisy in ("httpx", "httpcore", "celery.app.trace", "celery.worker.strategy"):
+    for noisy in _NOISY:
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.captureWarnings(True)
+    sys.stdout, sys.stderr = _redacted(sys.stdout), _redacted(sys.stderr)
+
+
+def _redacted(stream: TextIO) -> Any:
+    return stream if isinstance(stream, RedactedStream) else RedactedStream(stream)

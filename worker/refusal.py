@@ -1,32 +1,96 @@
-"""Celery's built-in tasks are not taken from the broker.
+"""Refused messages: gone from the queue, and a row each in the audit.
 
-`celery.group`, `celery.map` and their like send or run whatever task their
-arguments name: an agent could have the fleet send its own internal tasks.
+This is the worker's main process, which forks: it keeps no connection to the
+database. Rows wait in memory for at most a moment and are written together, so
+that a flood of such messages costs little.
 """
 
 from __future__ import annotations
 
-import logging
+import math
+import time
+from collections import deque
+from datetime import UTC, datetime
 from typing import Any
 
-from celery import Celery, Task
+import structlog
+from kombu import Message
+from sqlalchemy.exc import SQLAlchemyError
 
-log = logging.getLogger(__name__)
+from argosy.redaction import redact
+from models import Outcome
+from models.database import one_session
+from models.transitions import record
+
+log = structlog.get_logger(__name__)
+
+PAUSE_SECONDS = 0.3
+"""Between two writings."""
+PAUSE_WITHOUT_DATABASE_SECONDS = 15.0
+MOST_WAITING = 20_000
+"""Refusals that are kept while the database is away; the log has them all."""
+BATCH = 1000
 
 
-def refuse(task: Task, _app: Celery, consumer: Any, **_: Any) -> Any:
-    """Celery's strategy for messages of a built-in task: to the dead letters with them."""
+class Refusals:
+    """The refusals of one worker that the audit does not have yet."""
 
-    def handle(message: Any, *_: Any, **__: Any) -> None:
-        log.warning("message.refused", extra={"task": task.name})
-        message.reject_log_error(log, consumer.connection_errors)
+    def __init__(self, database_url: str, worker: str) -> None:
+        self._url = database_url
+        self._worker = worker
+        self._waiting: deque[dict[str, Any]] = deque(maxlen=MOST_WAITING)
+        self._next = -math.inf
 
-    return handle
+    def add(self, message: Message, reason: str, why: str) -> None:
+        """Note one."""
+        facts = _facts(message, reason, why)
+        log.warning("message.refused", reason=reason, **facts["detail"])
+        self._waiting.append(facts)
+
+    def wait(self) -> float:
+        """Seconds until they may be written; infinity when there are none."""
+        return max(0.0, self._next - time.monotonic()) if self._waiting else math.inf
+
+    def write(self) -> None:
+        """Enter what waits, on a connection of its own; later, if the database is away."""
+        try:
+            while self._waiting:
+                self._write(min(BATCH, len(self._waiting)))
+            pause = PAUSE_SECONDS
+        except SQLAlchemyError as error:
+            log.warning("audit.away", error=type(error).__name__, waiting=len(self._waiting))
+            pause = PAUSE_WITHOUT_DATABASE_SECONDS
+        self._next = time.monotonic() + pause
+
+    def _write(self, count: int) -> None:
+        with one_session(self._url) as session:
+            for facts in list(self._waiting)[:count]:
+                record(
+                    session,
+                    "message.refused",
+                    worker=self._worker,
+                    outcome=Outcome.REFUSED,
+                    **facts,
+                )
+        for _ in range(count):
+            self._waiting.popleft()
 
 
-def refuse_builtins(app: Celery) -> None:
-    """Have a worker of this application refuse messages of built-in tasks."""
-    app.finalize()
-    for name, task in app.tasks.items():
-        if name.startswith("celery."):
-            task.Strategy = f"{__name__}:{refuse.__name__}"
+def _facts(message: Message, reason: str, why: str) -> dict[str, Any]:
+    headers = message.headers if isinstance(message.headers, dict) else {}
+    detail = {
+        "task": _said(headers.get("task")),
+        "queue": _said((message.delivery_info or {}).get("routing_key")),
+        "content_type": _said(message.content_type),
+        "bytes": len(message.body or b""),
+        "why": why,
+    }
+    request_id = _said(headers.get("id"))
+    return {"at": datetime.now(UTC), "reason": reason, "request_id": request_id, "detail": detail}
+
+
+def _said(value: Any) -> str | None:
+    """What a stranger wrote, fit for a row: short, plain, without secrets."""
+    if not isinstance(value, str):
+        return None if value is None else f"<{type(value).__name__}>"
+    return redact(ascii(value[:1000])[1:-1])[:80]

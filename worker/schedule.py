@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from argosy.settings import FleetSettings
-from tasks.seal import SEAL_HEADER, seal
 
 
 def schedule(settings: FleetSettings) -> dict[str, dict[str, Any]]:
@@ -14,9 +13,6 @@ def schedule(settings: FleetSettings) -> dict[str, dict[str, Any]]:
         "resume": {
             "task": "transfer.resume",
             "schedule": settings.resume_seconds,
-            "options": {
-                "expires": settings.resume_seconds,
-                "headers": {SEAL_HEADER: seal(settings, "transfer.resume", ())},
-            },
+            "options": {"expires": settings.resume_seconds},
         }
     }

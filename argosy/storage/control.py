@@ -97,12 +97,19 @@ class ControlPlane:
             lambda client: _bucket(client.session.get(url, headers=self._headers)),
         )
 
+    def find_bucket(self, name: str) -> BucketInfo | None:
+        """A bucket and its limits, or None."""
+        try:
+            return self.get_bucket(name)
+        except BucketNotFound:
+            return None
+
     def ensure_bucket(self, wanted: BucketInfo) -> bool:
         """Make the bucket exist and be as wanted; True when it was created or changed.
 
         Raises ObjectTooLarge when the wanted limit is above that of the project.
         """
-        found = self._bucket_if_any(wanted.name)
+        found = self.find_bucket(wanted.name)
         if found == wanted:
             return False
         if found is None:
@@ -140,12 +147,6 @@ class ControlPlane:
         return self._ask(
             f"look at {bucket}/{key}", lambda client: _info(client.from_(bucket).info(path))
         )
-
-    def _bucket_if_any(self, name: str) -> BucketInfo | None:
-        try:
-            return self.get_bucket(name)
-        except BucketNotFound:
-            return None
 
     def _update_bucket(self, wanted: BucketInfo) -> None:
         self._ask(

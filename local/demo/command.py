@@ -116,13 +116,14 @@ def _add_agent(stack: Stack) -> AgentSettings:
         result_url=told["RESULT_URL"],
         agent=told["ARGOSY_AGENT"],
         agent_key=told["ARGOSY_AGENT_KEY"],
+        session_dir=told["ARGOSY_SESSION_DIR"],
     )
 
 
 def _argosy(stack: Stack, *arguments: str) -> str:
     done = subprocess.run(
         [ARGOSY, *arguments],
-        env=python_environment(stack.environment),
+        env=python_environment(stack.operator_environment),
         cwd=stack.data,
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -47,8 +47,12 @@ class Postgres(OwnServer):
 
     @property
     def url(self) -> str:
-        """Where a client connects."""
-        return f"postgresql://{_USER}:{self._password}@{HOST}:{self.port}/postgres"
+        """Where the owner connects."""
+        return self.url_for(_USER, self._password)
+
+    def url_for(self, user: str, password: str) -> str:
+        """Where somebody else connects, whose role the owner has made."""
+        return f"postgresql://{user}:{password}@{HOST}:{self.port}/postgres"
 
     def _prepare(self) -> Launch:
         binaries = binaries_for(self._runs_as)

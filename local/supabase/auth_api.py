@@ -10,7 +10,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from local.supabase import auth_sessions, auth_users, errors
-from local.supabase.auth_errors import AuthError
+from local.supabase.auth_errors import (
+    AuthError,
+    session_not_found,
+    user_banned,
+    validation_failed,
+)
+from local.supabase.database import Row
 from local.supabase.keys import Claims
 from local.supabase.rest import JSON, Handler, bearer
 from local.supabase.services import services_of
@@ -33,19 +39,17 @@ async def token(request: Request) -> Response:
 
 async def user(request: Request) -> Response:
     """Describe the caller."""
-    claims = _claims(request)
-    if not claims.get("sub"):
-        raise AuthError(403, "bad_jwt", "invalid claim: missing sub claim")
-    row = await auth_users.find(services_of(request), claims["sub"])
-    return JSON(auth_users.shape(row))
+    return JSON(auth_users.shape(await _signed_in(request)))
 
 
 async def logout(request: Request) -> Response:
     """End the caller's sessions."""
-    claims = _claims(request)
-    scope = request.query_params.get("scope", "global")
-    session_id = str(claims.get("session_id") or "")
-    await auth_sessions.end_sessions(services_of(request), claims["sub"], session_id, scope)
+    row = await _signed_in(request)
+    scope = request.query_params.get("scope") or "global"
+    if scope not in ("global", "local", "others"):
+        raise validation_failed(f'Unsupported logout scope "{scope}"')
+    session_id = str(_claims(request).get("session_id") or "")
+    await auth_sessions.end_sessions(services_of(request), str(row["id"]), session_id, scope)
     return Response(status_code=204)
 
 
@@ -76,7 +80,7 @@ async def get_user(request: Request) -> Response:
 
 
 async def update_user(request: Request) -> Response:
-    """Change a user; `ban_duration` disables one."""
+    """Change a user; `ban_duration` disables one, and a new password ends every session."""
     _must_be_service(request)
     body = await _body(request)
     row = await auth_users.update(services_of(request), request.path_params["id"], body)
@@ -92,7 +96,8 @@ async def delete_user(request: Request) -> Response:
 
 async def jwks(request: Request) -> Response:
     """Publish the public keys."""
-    return JSON(services_of(request).keys.jwks())
+    headers = {"cache-control": "public, max-age=600"}
+    return JSON(services_of(request).keys.jwks(), headers=headers)
 
 
 async def health(request: Request) -> Response:
@@ -130,6 +135,23 @@ def _claims(request: Request) -> Claims:
         raise AuthError(403, "bad_jwt", message) from error
 
 
+async def _signed_in(request: Request) -> Row:
+    """Return the user of an access token whose session is still open."""
+    claims, services = _claims(request), services_of(request)
+    subject, session_id = str(claims.get("sub") or ""), str(claims.get("session_id") or "")
+    if not subject:
+        raise AuthError(403, "bad_jwt", "invalid claim: missing sub claim")
+    row = await auth_users.find_by_id(services, subject)
+    if row is None:
+        message = "User from sub claim in JWT does not exist"
+        raise AuthError(403, "user_not_found", message)
+    if session_id and not await auth_sessions.is_open(services, session_id):
+        raise session_not_found()
+    if auth_users.is_banned(row):
+        raise user_banned(status=403)
+    return row
+
+
 def _must_be_service(request: Request) -> None:
     if _claims(request).get("role") not in ("service_role", "supabase_admin"):
         raise AuthError(403, "not_admin", "User not allowed")
@@ -139,7 +161,7 @@ async def refuse(request: Request, error: Exception) -> Response:
     """Answer a refusal in the words of Auth."""
     del request
     assert isinstance(error, AuthError)  # noqa: S101 - registered for nothing else
-    return JSON(error.body(), error.status)
+    return JSON(error.body(), error.status, headers={"x-sb-error-code": error.code})
 
 
 _TABLE: list[tuple[str, str, Handler]] = [

@@ -2,130 +2,169 @@
 
 from __future__ import annotations
 
+import re
 import secrets
+import string
 import time
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
 
-from local.supabase import auth_users
+from local.supabase import auth_hooks, auth_users
+from local.supabase.auth_database import Cursor, first, transaction
 from local.supabase.auth_errors import (
+    email_not_confirmed,
     invalid_credentials,
     refresh_token_not_found,
     refresh_token_reused,
     user_banned,
+    validation_failed,
 )
 from local.supabase.database import Row
 from local.supabase.passwords import verify_password
 from local.supabase.services import Services
 from local.supabase.transfer import in_thread
 
+Method = Literal["password", "token_refresh"]
+_ALPHABET = string.ascii_lowercase + string.digits
+_TOKEN = re.compile(r"[a-z0-9]{12}")
+
 
 async def sign_in(services: Services, issuer: str, email: str, password: str) -> dict[str, Any]:
     """Exchange an email and a password for a new session."""
+    if not email:
+        raise validation_failed("missing email or phone")
     user = await auth_users.find_by_email(services, email)
-    stored = user["encrypted_password"] if user else None
-    if not await in_thread(services.disk, verify_password, password, stored) or user is None:
+    if user is None or not user["encrypted_password"]:
         raise invalid_credentials()
     if auth_users.is_banned(user):
         raise user_banned()
-    results = await services.database.transaction(
-        ("UPDATE auth.users SET last_sign_in_at = now() WHERE id = %s RETURNING *", (user["id"],)),
-        ("INSERT INTO auth.sessions (user_id) VALUES (%s) RETURNING id", (user["id"],)),
-    )
-    session_id = str(results[1][0]["id"])
-    token = _new_token()
-    await services.database.transaction(
-        (
-            "INSERT INTO auth.refresh_tokens (token, session_id) VALUES (%s, %s)",
-            (token, session_id),
-        )
-    )
-    return _session(services, issuer, results[0][0], session_id, token)
+    stored = user["encrypted_password"]
+    valid = await in_thread(services.disk, verify_password, password, stored)
+    await auth_hooks.password_attempted(services, user["id"], valid=valid)
+    if not valid:
+        raise invalid_credentials()
+    if user["email_confirmed_at"] is None:
+        raise email_not_confirmed()
+    async with transaction(services) as cursor:
+        return await _open(cursor, services, issuer, user)
 
 
 async def refresh(services: Services, issuer: str, token: str) -> dict[str, Any]:
-    """Exchange a refresh token for a new one.
-
-    Exactly one request wins the exchange; a late one within the reuse interval is given the
-    session's live token, so that a lost answer does not end the session.
-    """
-    fresh = _new_token()
-    results = await services.database.transaction(
-        (
-            "WITH spent AS (UPDATE auth.refresh_tokens SET revoked = true, updated_at = now()"
-            " WHERE token = %s AND NOT revoked RETURNING session_id)"
-            " INSERT INTO auth.refresh_tokens (token, session_id, parent)"
-            " SELECT %s, session_id, %s FROM spent RETURNING session_id",
-            (token, fresh, token),
-        )
-    )
-    if not results[0]:
-        fresh = await _token_after(services, token)
-    user, session_id = await _user_of(services, fresh)
-    if auth_users.is_banned(user):
-        raise user_banned()
-    return _session(services, issuer, user, session_id, fresh)
-
-
-async def _token_after(services: Services, token: str) -> str:
-    """Return the live token of the session when `token` was exchanged a moment ago.
-
-    One that was exchanged longer ago is a stolen one, or its thief's: the family ends.
-    """
-    row = await services.database.one(
-        (
-            "SELECT old.session_id, live.token AS live,"
-            " old.updated_at > now() - make_interval(secs => %s) AS recent"
-            " FROM auth.refresh_tokens AS old LEFT JOIN auth.refresh_tokens AS live"
-            " ON live.session_id = old.session_id AND NOT live.revoked"
-            " WHERE old.token = %s ORDER BY live.id DESC LIMIT 1",
-            (services.config.refresh_reuse_seconds, token),
-        )
-    )
-    if row is None:
-        raise refresh_token_not_found()
-    if row["recent"] and row["live"]:
-        return str(row["live"])
-    await end_session(services, str(row["session_id"]))
+    """Exchange a refresh token for a new one, in one transaction with the hook's word."""
+    if not _TOKEN.fullmatch(token):
+        raise validation_failed("Refresh token is not valid")
+    async with transaction(services) as cursor:
+        session = await _lock_session(cursor, token)
+        user = await _user_of(cursor, session)
+        given = await _successor(cursor, token, services.config.refresh_reuse_seconds)
+        if given is not None:
+            return await _issue(
+                cursor, services, issuer, user, session, given, method="token_refresh"
+            )
+        await _revoke_family(cursor, session)
     raise refresh_token_reused()
 
 
-async def _user_of(services: Services, token: str) -> tuple[Row, str]:
-    row = await services.database.one(
-        (
-            "SELECT users.*, sessions.id AS session_id FROM auth.refresh_tokens AS tokens"
-            " JOIN auth.sessions AS sessions ON sessions.id = tokens.session_id"
-            " JOIN auth.users AS users ON users.id = sessions.user_id WHERE tokens.token = %s",
-            (token,),
-        )
+async def _open(cursor: Cursor, services: Services, issuer: str, user: Row) -> dict[str, Any]:
+    signed_in = "UPDATE auth.users SET last_sign_in_at = now() WHERE id = %s RETURNING *"
+    opened = "INSERT INTO auth.sessions (user_id) VALUES (%s) RETURNING *"
+    user = await first(cursor, signed_in, user["id"]) or user
+    session = await first(cursor, opened, user["id"])
+    assert session is not None  # noqa: S101 - RETURNING
+    token = await _new_token(cursor, session["id"], parent=None)
+    return await _issue(cursor, services, issuer, user, session, token, method="password")
+
+
+async def _lock_session(cursor: Cursor, token: str) -> Row:
+    """One exchange at a time in a session, whichever of its tokens is shown."""
+    session = await first(
+        cursor,
+        "SELECT * FROM auth.sessions WHERE id ="
+        " (SELECT session_id FROM auth.refresh_tokens WHERE token = %s) FOR UPDATE",
+        token,
     )
-    if row is None:
+    if session is None:
         raise refresh_token_not_found()
-    return row, str(row["session_id"])
+    return session
 
 
-async def end_session(services: Services, session_id: str) -> None:
-    """Revoke every refresh token of a session; the rows stay, to tell reuse from nonsense."""
-    await services.database.transaction(
-        ("UPDATE auth.refresh_tokens SET revoked = true WHERE session_id = %s", (session_id,))
+async def _user_of(cursor: Cursor, session: Row) -> Row:
+    user = await first(cursor, "SELECT * FROM auth.users WHERE id = %s", session["user_id"])
+    if user is None:
+        raise refresh_token_not_found()
+    if auth_users.is_banned(user):
+        raise user_banned("Invalid Refresh Token: User Banned")
+    return user
+
+
+async def _successor(cursor: Cursor, token: str, reuse_seconds: int) -> str | None:
+    """Return the token to give for this one; None when it is one too old.
+
+    A spent token is good for its successor while that is the session's newest: the client has
+    not got the answer. Within the reuse interval any spent one is good for a new one, even one
+    that was spent with its whole family: so does Auth.
+    """
+    shown = await first(cursor, "SELECT * FROM auth.refresh_tokens WHERE token = %s", token)
+    if shown is None:
+        raise refresh_token_not_found()
+    if shown["revoked"]:
+        newest = await first(
+            cursor,
+            "SELECT token, parent FROM auth.refresh_tokens"
+            " WHERE session_id = %s AND NOT revoked ORDER BY id DESC LIMIT 1",
+            shown["session_id"],
+        )
+        if newest is not None and newest["parent"] == token:
+            return str(newest["token"])
+        if datetime.now(UTC) > shown["updated_at"] + timedelta(seconds=reuse_seconds):
+            return None
+    spent = "UPDATE auth.refresh_tokens SET revoked = true, updated_at = now() WHERE id = %s"
+    await cursor.execute(spent, (shown["id"],))
+    return await _new_token(cursor, shown["session_id"], parent=token)
+
+
+async def _revoke_family(cursor: Cursor, session: Row) -> None:
+    await cursor.execute(
+        "UPDATE auth.refresh_tokens SET revoked = true, updated_at = now()"
+        " WHERE session_id = %s AND NOT revoked",
+        (session["id"],),
     )
+
+
+async def _new_token(cursor: Cursor, session_id: object, parent: str | None) -> str:
+    token = "".join(secrets.choice(_ALPHABET) for _ in range(12))
+    insert = "INSERT INTO auth.refresh_tokens (token, session_id, parent) VALUES (%s, %s, %s)"
+    await cursor.execute(insert, (token, session_id, parent))
+    return token
 
 
 async def end_sessions(services: Services, user_id: str, session_id: str, scope: str) -> None:
     """Sign out: of this session, of the others, or of all."""
     condition = {"local": " AND id = %s", "others": " AND id <> %s"}.get(scope, "")
+    condition = condition if session_id else ""  # a token without a session ends them all
     values = (user_id, session_id) if condition else (user_id,)
     await services.database.transaction(
         (f"DELETE FROM auth.sessions WHERE user_id = %s{condition}", values)  # noqa: S608 - ours
     )
 
 
-def _new_token() -> str:
-    return secrets.token_urlsafe(16)
+async def is_open(services: Services, session_id: str) -> bool:
+    """Say whether a session has not ended."""
+    query = ("SELECT 1 FROM auth.sessions WHERE id::text = %s", (session_id,))
+    return await services.database.one(query) is not None
 
 
-def _session(
-    services: Services, issuer: str, user: Row, session_id: str, refresh_token: str
+async def _issue(
+    cursor: Cursor,
+    services: Services,
+    issuer: str,
+    user: Row,
+    session: Row,
+    refresh_token: str,
+    *,
+    method: Method,
 ) -> dict[str, Any]:
+    """Return the answer to a grant; the hook may change the claims, not what is said of them."""
     seconds, now = services.config.access_token_seconds, int(time.time())
     claims = {
         "iss": issuer,
@@ -139,10 +178,11 @@ def _session(
         "user_metadata": user["raw_user_meta_data"],
         "role": user["role"],
         "aal": "aal1",
-        "amr": [{"method": "password", "timestamp": now}],
-        "session_id": session_id,
+        "amr": [{"method": "password", "timestamp": int(session["created_at"].timestamp())}],
+        "session_id": str(session["id"]),
         "is_anonymous": False,
     }
+    claims = await auth_hooks.token_issued(cursor, services, user["id"], claims, method)
     return {
         "access_token": services.keys.sign(claims),
         "token_type": "bearer",

@@ -10,13 +10,15 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from local.supabase import errors
-from local.supabase.auth_errors import AuthError, user_not_found
+from local.supabase.auth_errors import AuthError, user_not_found, validation_failed
 from local.supabase.database import Row, Statement
 from local.supabase.passwords import hash_password
 from local.supabase.services import Services
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(h|m|s|ms)")
-_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_DURATION = re.compile(r"(\d+\.?\d*|\.\d+)(h|ms|m|s|us|µs|μs|ns)")
+_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6}
+_LONGEST_SECONDS = 2**63 / 1e9
+_PASSWORD_LENGTHS = range(6, 73)
 MAX_PAGE = 1000
 
 
@@ -50,17 +52,20 @@ def is_banned(row: Row) -> bool:
 
 
 def banned_until(duration: str) -> datetime | None:
-    """Read a Go duration such as 24h or 1h30m; `none` ends a ban."""
-    if duration == "none":
-        return None
-    parts = _DURATION.findall(duration)
-    if not parts or "".join(a + b for a, b in parts) != duration:
-        raise AuthError(400, "validation_failed", "invalid format for ban_duration")
-    seconds = sum(float(amount) * _SECONDS[unit] for amount, unit in parts)
-    try:
-        return datetime.now(UTC) + timedelta(seconds=seconds)
-    except OverflowError:
-        return datetime.max.replace(tzinfo=UTC)
+    """Read a Go duration such as 24h or 1h30m; `none` and nought end a ban."""
+    seconds = 0.0 if duration == "none" else _seconds(duration)
+    return datetime.now(UTC) + timedelta(seconds=seconds) if seconds else None
+
+
+def _seconds(duration: str) -> float:
+    sign, text = (-1, duration[1:]) if duration.startswith("-") else (1, duration.removeprefix("+"))
+    parts = _DURATION.findall(text)
+    seconds = sum(float(amount) * _SECONDS.get(unit, 1e-9) for amount, unit in parts)
+    whole = "".join(amount + unit for amount, unit in parts) == text and bool(parts)
+    if not (whole or text == "0") or seconds >= _LONGEST_SECONDS:
+        wrong = f'time: invalid duration "{duration}"'
+        raise validation_failed(f"invalid format for ban duration: {wrong}")
+    return sign * seconds
 
 
 def _columns(body: dict[str, Any]) -> dict[str, Any]:
@@ -83,7 +88,7 @@ async def create(services: Services, body: dict[str, Any]) -> Row:
     """Create a user."""
     columns = _columns(body)
     if "email" not in columns:
-        raise AuthError(400, "validation_failed", "Cannot create a user without an email")
+        raise validation_failed("Cannot create a user without either an email or phone")
     provider = {"provider": "email", "providers": ["email"]}
     columns["raw_app_meta_data"] = Jsonb({**provider, **(body.get("app_metadata") or {})})
     columns["raw_user_meta_data"] = Jsonb(body.get("user_metadata") or {})
@@ -107,7 +112,12 @@ async def create(services: Services, body: dict[str, Any]) -> Row:
 
 
 async def update(services: Services, user_id: str, body: dict[str, Any]) -> Row:
-    """Change a user; metadata is merged, and a null in it removes a member."""
+    """Change a user; metadata is merged, and a null in it removes a member.
+
+    A new password ends every session of the user.
+    """
+    if body.get("password") is not None:
+        _check_password(str(body["password"]))
     columns = _columns(body)
     assignments = [f"{name} = %s" for name in columns]
     values = list(columns.values())
@@ -117,15 +127,36 @@ async def update(services: Services, user_id: str, body: dict[str, Any]) -> Row:
             assignments.append(f"{column} = jsonb_strip_nulls({column} || %s)")
             values.append(Jsonb(body[member]))
     sets = ", ".join([*assignments, "updated_at = now()"])
+    uuid = _uuid(user_id)
+    ended = ("DELETE FROM auth.sessions WHERE user_id = %s", (uuid,))
     row = await services.database.one(
-        (f"UPDATE auth.users SET {sets} WHERE id = %s RETURNING *", (*values, _uuid(user_id)))  # noqa: S608 - names are ours
+        *([ended] if "encrypted_password" in columns else []),
+        (f"UPDATE auth.users SET {sets} WHERE id = %s RETURNING *", (*values, uuid)),  # noqa: S608 - names are ours
     )
     return _found(row)
+
+
+def _check_password(password: str) -> None:
+    length = len(password.encode())
+    if length >= _PASSWORD_LENGTHS.stop:
+        raise validation_failed("Password cannot be longer than 72 characters")
+    if length < _PASSWORD_LENGTHS.start:
+        raise AuthError(422, "weak_password", "Password should be at least 6 characters.")
 
 
 async def find(services: Services, user_id: str) -> Row:
     """Return a user by id."""
     return _found(await services.database.one(_by_id(user_id)))
+
+
+async def find_by_id(services: Services, subject: str) -> Row | None:
+    """Return the user that a token is about, if there still is one."""
+    try:
+        uuid = UUID(subject)
+    except ValueError as error:
+        message = "invalid claim: sub claim must be a UUID"
+        raise AuthError(400, "bad_jwt", message) from error
+    return await services.database.one(("SELECT * FROM auth.users WHERE id = %s", (uuid,)))
 
 
 async def find_by_email(services: Services, email: str) -> Row | None:
@@ -160,7 +191,7 @@ def _uuid(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError as error:
-        raise AuthError(404, "validation_failed", "user_id must be an UUID") from error
+        raise validation_failed("user_id must be an UUID", 404) from error
 
 
 def _found(row: Row | None) -> Row:

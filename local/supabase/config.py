@@ -3,11 +3,41 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 GIB = 1024**3
 _REUSE = "GOTRUE_SECURITY_REFRESH_TOKEN_REUSE_INTERVAL"
+_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]{0,62}")
+_YES = ("1", "t", "true")
+
+
+@dataclass(frozen=True)
+class Hook:
+    """A Postgres function that Auth asks before it goes on."""
+
+    uri: str
+    schema: str
+    name: str
+
+    @classmethod
+    def from_environment(cls, name: str) -> Hook | None:
+        """Read `GOTRUE_HOOK_<name>_ENABLED` and `_URI`: pg-functions://postgres/schema/function."""
+        if os.environ.get(f"GOTRUE_HOOK_{name}_ENABLED", "").lower() not in _YES:
+            return None
+        uri = os.environ.get(f"GOTRUE_HOOK_{name}_URI", "")
+        parts = urlsplit(uri)
+        names = parts.path.split("/")[1:3]
+        if (
+            parts.scheme != "pg-functions"
+            or len(names) != 2
+            or not all(map(_NAME.fullmatch, names))
+        ):
+            wanted = "pg-functions://postgres/<schema>/<function>"
+            raise ValueError(f"GOTRUE_HOOK_{name}_URI must be {wanted}, not {uri!r}")
+        return cls(uri, *names)
 
 
 @dataclass(frozen=True)
@@ -27,6 +57,8 @@ class Config:
     file_size_limit: int = 500 * GIB
     access_token_seconds: int = 900
     refresh_reuse_seconds: int = 10
+    access_token_hook: Hook | None = None
+    password_hook: Hook | None = None
     signed_upload_seconds: int = 60
     connections: int = 10
 
@@ -48,5 +80,7 @@ class Config:
             file_size_limit=int(env.get("UPLOAD_FILE_SIZE_LIMIT", 500 * GIB)),
             access_token_seconds=int(env.get("GOTRUE_JWT_EXP", "900")),
             refresh_reuse_seconds=int(env.get(_REUSE, "10")),
+            access_token_hook=Hook.from_environment("CUSTOM_ACCESS_TOKEN"),
+            password_hook=Hook.from_environment("PASSWORD_VERIFICATION_ATTEMPT"),
             signed_upload_seconds=int(env.get("UPLOAD_SIGNED_URL_EXPIRATION_TIME", "60")),
         )

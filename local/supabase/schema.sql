@@ -18,10 +18,14 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'supabase_storage_admin') THEN
         CREATE ROLE supabase_storage_admin NOLOGIN NOINHERIT;
     END IF;
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'supabase_auth_admin') THEN
+        CREATE ROLE supabase_auth_admin NOLOGIN NOINHERIT;
+    END IF;
 END
 $$;
 
 CREATE SCHEMA IF NOT EXISTS auth;
+ALTER SCHEMA auth OWNER TO supabase_auth_admin;
 CREATE SCHEMA IF NOT EXISTS storage AUTHORIZATION supabase_storage_admin;
 GRANT USAGE ON SCHEMA auth, storage TO anon, authenticated, service_role, supabase_storage_admin;
 
@@ -80,6 +84,10 @@ CREATE TABLE IF NOT EXISTS auth.refresh_tokens (
     updated_at timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX IF NOT EXISTS refresh_tokens_session_id_idx ON auth.refresh_tokens (session_id);
+
+ALTER TABLE auth.users OWNER TO supabase_auth_admin;
+ALTER TABLE auth.sessions OWNER TO supabase_auth_admin;
+ALTER TABLE auth.refresh_tokens OWNER TO supabase_auth_admin;
 
 -- ---------------------------------------------------------------- names of objects
 CREATE OR REPLACE FUNCTION storage.foldername(name text) RETURNS text[]

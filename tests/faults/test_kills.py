@@ -17,8 +17,8 @@ import pytest
 from celery.result import AsyncResult
 
 from argosy import FileReference
-from argosy.auth import Mint
 from argosy.storage.s3 import Endpoint, ObjectStore
+from argosy.tokens import Mint
 from local.servers import NotOurs
 from tests.conftest import MB, Sender
 from tests.deployment import AgentInTest, Deployment, deployed, remote, until

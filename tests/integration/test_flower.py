@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from tests.conftest import MB, RESULT_SECONDS, Sender
@@ -23,7 +24,9 @@ def test_flower_shows_the_fleet_and_no_secret(
         seen = _carry_until_seen(deployment, sender, flower.url)
         workers = httpx.get(f"{flower.url}/workers?json=1", timeout=15).json()["data"]
         names = {task["name"] for task in seen.values()}
+        broker = until(lambda: _broker_page(flower.url), what="the queues on the broker's page")
         pages = repr(seen) + httpx.get(f"{flower.url}/tasks", timeout=15).text + repr(workers)
+        command = psutil.Process(flower.pid).cmdline()
     finally:
         flower.stop()
     assert {"transfer.upload", "transfer.chunk", "transfer.digest"} <= names
@@ -33,6 +36,13 @@ def test_flower_shows_the_fleet_and_no_secret(
             assert value not in pages, name
     for secret in (sender.headers["argosy_token"], sender.agent.key):
         assert secret not in pages
+    assert deployment.stack.secrets.rabbitmq not in pages + broker + " ".join(command)
+
+
+def _broker_page(url: str) -> str | None:
+    """Its queues come from RabbitMQ's management API, which Flower asks with a password."""
+    page = httpx.get(f"{url}/broker", timeout=15).text
+    return page if "argosy.requests" in page else None
 
 
 def _carry_until_seen(deployment: Deployment, sender: Sender, url: str) -> dict[str, Any]:

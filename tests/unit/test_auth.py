@@ -1,66 +1,26 @@
-"""Tokens: who is let in, for how long, and what the fleet mints."""
+"""An agent signs in, and its session is renewed in time: within one process."""
 
 from __future__ import annotations
 
-import base64
-import json
+import logging
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from email.utils import formatdate
+from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
 
-import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from jwt import jwks_client
-from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
-from argosy import auth
-from argosy.auth import AUDIENCE, Mint, SignIn, Verifier
-from argosy.errors import AccessDenied, InvalidToken, NotSignedIn, StorageUnavailable
-from argosy.settings import AgentSettings, FleetSettings
+from argosy import auth, session
+from argosy.auth import SignIn
+from argosy.errors import AccessDenied, NotSignedIn, StorageUnavailable
+from argosy.session import Session
+from tests.unit.auth_server import KEY, LIFE, AuthServer, agent_settings, refusal
 
-SECRET = "a secret that nobody else knows, and long enough for every algorithm"
-AGENT = UUID("11111111-1111-4111-8111-111111111111")
-
-
-class AuthServer:
-    """Answers JWKS and sign-in requests with what a test says."""
-
-    def __init__(self) -> None:
-        self.keys: list[dict[str, Any]] = []
-        self.answers: list[tuple[int, dict[str, Any]]] = []
-        self.asked: list[tuple[str, dict[str, Any]]] = []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self._send(200, {"keys": outer.keys})
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                outer.asked.append((self.path, json.loads(body)))
-                self._send(*outer.answers.pop(0))
-
-            def _send(self, status: int, document: dict[str, Any]) -> None:
-                body = json.dumps(document).encode()
-                self.send_response(status)
-                self.send_header("content-length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: Any) -> None:
-                """Be quiet."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+PASSWORD, REFRESH = "password", "refresh_token"
 
 
 @pytest.fixture
@@ -70,211 +30,23 @@ def server() -> Iterator[AuthServer]:
     made.close()
 
 
-def fleet_settings(url: str, **changes: Any) -> FleetSettings:
-    return FleetSettings(
-        **{
-            "supabase_url": url,
-            "supabase_anon_key": "anon",
-            "broker_url": "amqp://localhost",
-            "result_url": "redis://localhost",
-            "supabase_service_role_key": "service",
-            "supabase_project_ref": "local",
-            "database_url": "postgresql://localhost/x",
-            "spool": "/var/spool",
-            "supabase_jwt_secret": SECRET,
-            **changes,
-        }
-    )
-
-
 @pytest.fixture
-def verifier(server: AuthServer) -> Verifier:
-    return Verifier(fleet_settings(server.url))
-
-
-def claims(**changes: Any) -> dict[str, Any]:
-    now = int(time.time())
-    made = {"sub": str(AGENT), "role": AUDIENCE, "aud": AUDIENCE, "iat": now, "exp": now + 600}
-    return {name: value for name, value in {**made, **changes}.items() if value is not None}
-
-
-def signed(secret: str = SECRET, algorithm: str = "HS256", **changes: Any) -> str:
-    return jwt.encode(claims(**changes), secret, algorithm)
-
-
-def private_key(kid: str | None = "key-1") -> tuple[Any, dict[str, Any], str]:
-    """A key, its public JWK and its private JWK as text."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    private = ECAlgorithm.to_jwk(key, as_dict=True)
-    public = ECAlgorithm.to_jwk(key.public_key(), as_dict=True)
-    names = {"kid": kid} if kid else {}
-    return key, {**public, "alg": "ES256", "use": "sig", **names}, json.dumps({**private, **names})
-
-
-# Verifying
-
-
-def test_a_good_token(verifier: Verifier) -> None:
-    token = signed(exp=int(time.time()) + 100)
-    identity = verifier.verify(token)
-    assert identity.agent_id == AGENT
-    assert identity.expires_at == jwt.decode(token, options={"verify_signature": False})["exp"]
-
-
-@pytest.mark.parametrize("nothing", [None, ""])
-def test_no_token(verifier: Verifier, nothing: str | None) -> None:
-    with pytest.raises(NotSignedIn, match=r"argosy\.login"):
-        verifier.verify(nothing)
-
-
-BAD: dict[str, Any] = {
-    "another secret": lambda: signed("another secret, also of 32 bytes!"),
-    "no algorithm": lambda: jwt.encode(claims(), None, "none"),
-    "HS384": lambda: signed(algorithm="HS384"),
-    "HS512": lambda: signed(algorithm="HS512"),
-    "expired": lambda: signed(exp=int(time.time()) - 10),
-    "not yet": lambda: signed(nbf=int(time.time()) + 100),
-    "made in the future": lambda: signed(iat=int(time.time()) + 100),
-    "no end": lambda: signed(exp=None),
-    "no subject": lambda: signed(sub=None),
-    "no audience": lambda: signed(aud=None),
-    "another audience": lambda: signed(aud="somebody"),
-    "no role": lambda: signed(role=None),
-    "the service role": lambda: signed(role="service_role"),
-    "the anonymous role": lambda: signed(role="anon"),
-    "a subject that is no UUID": lambda: signed(sub="root"),
-    "an end that is no number": lambda: _resigned({"exp": "tomorrow"}),
-    "an end beyond numbers": lambda: _resigned({"exp": float("inf")}),
-    "an end that is a list": lambda: _resigned({"exp": [1]}),
-    "a subject that is a number": lambda: _resigned({"sub": 5}),
-    "a subject that is an object": lambda: _resigned({"sub": {}}),
-    "nonsense": lambda: "nonsense",
-    "two parts": lambda: "a.b",
-    "unicode": lambda: "ä.ö.ü",
-    "a surrogate": lambda: "\udcff.a.b",
-    "a number": lambda: 5,
-    "a list": lambda: ["a"],
-    "bytes": lambda: b"a.b.c",
-    "an object": lambda: {"a": 1},
-    "a list as algorithm": lambda: _with_header({"alg": ["HS256"]}),
-    "no header": lambda: _with_header({}),
-    "a key id that is a number": lambda: _with_header({"alg": "ES256", "kid": 5}),
-    "an unknown key": lambda: _with_header({"alg": "ES256", "kid": "unknown"}),
-    "no key named": lambda: _with_header({"alg": "ES256"}),
-    "a cut signature": lambda: signed()[:-4],
-    "changed claims": lambda: _with_claims(signed(), {"sub": str(uuid4())}),
-    "a critical extension": lambda: _with_header({"alg": "HS256", "crit": ["x"], "x": 1}),
-}
-
-
-def _encode(document: Any) -> str:
-    return base64.urlsafe_b64encode(json.dumps(document).encode()).rstrip(b"=").decode()
-
-
-def _resigned(changes: dict[str, Any], secret: str = SECRET) -> str:
-    """Signed with the right secret; PyJWT would refuse to make it."""
-    parts = f"{_encode({'alg': 'HS256', 'typ': 'JWT'})}.{_encode({**claims(), **changes})}"
-    signature = jwt.algorithms.HMACAlgorithm(jwt.algorithms.HMACAlgorithm.SHA256).sign(
-        parts.encode(), secret.encode()
-    )
-    return f"{parts}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
-
-
-def _with_header(header: dict[str, Any]) -> str:
-    return f"{_encode(header)}.{signed().split('.', 1)[1]}"
-
-
-def _with_claims(token: str, changes: dict[str, Any]) -> str:
-    header, _, signature = token.split(".")
-    return f"{header}.{_encode({**claims(), **changes})}.{signature}"
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_a_bad_token(verifier: Verifier, server: AuthServer, case: str) -> None:
-    token = BAD[case]()
-    for keys in ([], [private_key()[1]]):
-        server.keys = keys
-        with pytest.raises(InvalidToken) as caught:
-            verifier.verify(token)
-        assert str(token) not in caught.value.message
-
-
-def test_the_helper_signs_rightly(verifier: Verifier) -> None:
-    assert verifier.verify(_resigned({})).agent_id == AGENT
-
-
-def test_the_wait_of_a_request_is_allowed_for(verifier: Verifier) -> None:
-    token = signed(exp=int(time.time()) - 100)
-    assert verifier.verify(token, leeway_seconds=200).agent_id == AGENT
-    with pytest.raises(InvalidToken):
-        verifier.verify(token, leeway_seconds=50)
-
-
-def test_a_key_of_the_project_is_taken(server: AuthServer) -> None:
-    key, public, _ = private_key()
-    server.keys = [public]
-    token = jwt.encode(claims(), key, "ES256", {"kid": "key-1"})
-    assert Verifier(fleet_settings(server.url)).verify(token).agent_id == AGENT
-
-
-def test_an_rsa_key_of_the_project_is_taken(server: AuthServer) -> None:
-    key = rsa.generate_private_key(65537, 2048)
-    public = RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)
-    server.keys = [{**public, "kid": "rsa", "alg": "RS256", "use": "sig"}]
-    token = jwt.encode(claims(), key, "RS256", {"kid": "rsa"})
-    assert Verifier(fleet_settings(server.url)).verify(token).agent_id == AGENT
-
-
-def test_a_key_that_was_rotated_in_is_found(
-    server: AuthServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    old, new = private_key("old"), private_key("new")
-    server.keys = [old[1]]
-    verifier = Verifier(fleet_settings(server.url))
-    verifier.verify(jwt.encode(claims(), old[0], "ES256", {"kid": "old"}))
-    server.keys = [old[1], new[1]]
-    later = time.monotonic() + 60  # unknown keys make it ask again, but not all the time
-    monkeypatch.setattr(jwks_client.time, "monotonic", lambda: later)
-    assert verifier.verify(jwt.encode(claims(), new[0], "ES256", {"kid": "new"}))
-
-
-def test_a_public_key_is_no_secret(server: AuthServer) -> None:
-    """The classic confusion: an HMAC made with the public key, which everybody has."""
-    key, public, private = private_key()
-    server.keys = [public]
-    verifier = Verifier(
-        fleet_settings(server.url, supabase_jwt_secret=None, supabase_jwt_signing_key=private)
-    )
-    for secret in (json.dumps(public), public["x"] + public["y"], "None", ""):
-        with pytest.raises(InvalidToken):
-            verifier.verify(_resigned({}, secret))
-    assert verifier.verify(jwt.encode(claims(), key, "ES256", {"kid": "key-1"}))
-
-
-def test_a_key_of_the_wrong_kind(server: AuthServer) -> None:
-    """An RS256 token that names the project's elliptic key."""
-    server.keys = [private_key()[1]]
-    key = rsa.generate_private_key(65537, 2048)
-    token = jwt.encode(claims(), key, "RS256", {"kid": "key-1"})
-    with pytest.raises(InvalidToken):
-        Verifier(fleet_settings(server.url)).verify(token)
-
-
-def test_public_keys_out_of_reach_are_no_fault_of_the_token(server: AuthServer) -> None:
-    key, _, _ = private_key()
-    verifier = Verifier(fleet_settings("http://127.0.0.1:9"))
-    with pytest.raises(StorageUnavailable):
-        verifier.verify(jwt.encode(claims(), key, "ES256", {"kid": "key-1"}))
-    assert verifier.verify(signed()).agent_id == AGENT
-
-
-# Minting
+def sign_in(server: AuthServer) -> SignIn:
+    """A session of this object alone."""
+    return SignIn(agent_settings(server.url), "name", KEY)
 
 
 class Clock:
+    """Both clocks, moved by a test."""
+
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = time.time()
-        monkeypatch.setattr(auth.time, "time", lambda: self.now)
+        self.passed = 0.0
+        real, monotonic = time.time, time.monotonic
+        monkeypatch.setattr(time, "time", lambda: real() + self.passed)
+        monkeypatch.setattr(time, "monotonic", lambda: monotonic() + self.passed)
+
+    def advance(self, seconds: float) -> None:
+        self.passed += seconds
 
 
 @pytest.fixture
@@ -282,158 +54,373 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch)
 
 
-def test_a_minted_token_is_the_agents(server: AuthServer) -> None:
-    settings = fleet_settings(server.url)
-    token = Mint(settings).token_for(AGENT)
-    found = jwt.decode(token, SECRET, ["HS256"], audience=AUDIENCE)
-    assert (found["sub"], found["role"]) == (str(AGENT), AUDIENCE)
-    assert found["exp"] - found["iat"] == settings.agent_token_seconds
-    assert found["iss"] == f"{server.url}/auth/v1"
-    assert Verifier(settings).verify(token).agent_id == AGENT
-
-
-@pytest.mark.parametrize("kid", ["key-1", None])
-def test_a_token_minted_with_a_signing_key(server: AuthServer, kid: str | None) -> None:
-    _, public, private = private_key(kid)
-    server.keys = [{**public, "kid": kid or "key-1"}]
-    settings = fleet_settings(
-        server.url, supabase_jwt_secret=None, supabase_jwt_signing_key=private
-    )
-    token = Mint(settings).token_for(AGENT)
-    header = jwt.get_unverified_header(token)
-    assert header["alg"] == "ES256"
-    assert header.get("kid") == kid
-    if kid:
-        assert Verifier(settings).verify(token).agent_id == AGENT
-
-
-def test_the_signing_key_is_taken_before_the_secret(server: AuthServer) -> None:
-    settings = fleet_settings(server.url, supabase_jwt_signing_key=private_key()[2])
-    assert jwt.get_unverified_header(Mint(settings).token_for(AGENT))["alg"] == "ES256"
-
-
-def test_a_token_is_kept_for_most_of_its_life(server: AuthServer, clock: Clock) -> None:
-    mint = Mint(fleet_settings(server.url, agent_token_seconds=1000))
-    first = mint.token_for(AGENT)
-    clock.now += 799
-    assert mint.token_for(AGENT) == first
-    clock.now += 2
-    second = mint.token_for(AGENT)
-    assert second != first
-    left = jwt.decode(second, options={"verify_signature": False})["exp"] - clock.now
-    assert left > 990
-
-
-def test_each_agent_has_its_own(server: AuthServer) -> None:
-    mint = Mint(fleet_settings(server.url))
-    other = uuid4()
-    subjects = [
-        jwt.decode(mint.token_for(agent), options={"verify_signature": False})["sub"]
-        for agent in (AGENT, other, AGENT)
-    ]
-    assert subjects == [str(AGENT), str(other), str(AGENT)]
-
-
-def test_spent_tokens_are_forgotten(server: AuthServer, clock: Clock) -> None:
-    mint = Mint(fleet_settings(server.url, agent_token_seconds=60))
-    for _ in range(50):
-        mint.token_for(uuid4())
-        clock.now += 10
-    assert len(mint._tokens) < 10
+def run_together(work: Any, count: int) -> None:
+    threads = [threading.Thread(target=work) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert not any(thread.is_alive() for thread in threads)
 
 
 # Signing in
 
 
-def agent_settings(url: str) -> AgentSettings:
-    return AgentSettings(
-        supabase_url=url,
-        supabase_anon_key="anon",
-        broker_url="amqp://localhost",
-        result_url="redis://localhost",
-    )
-
-
-@pytest.fixture
-def session(server: AuthServer) -> SignIn:
-    return SignIn(agent_settings(server.url), "name", "the-key")
-
-
-def test_signing_in(server: AuthServer, session: SignIn) -> None:
-    server.answers = [(200, {"access_token": "one", "expires_in": 100})]
-    assert session.token() == session.token() == "one"
+def test_signing_in(server: AuthServer, sign_in: SignIn) -> None:
+    assert sign_in.token() == sign_in.token() == "access-1"
     [(path, body)] = server.asked
     assert path == "/auth/v1/token?grant_type=password"
-    assert body == {"email": "name@agents.argosy.invalid", "password": "the-key"}
+    assert body == {"email": "name@agents.argosy.invalid", "password": KEY}
 
 
-def test_a_token_is_renewed_before_it_ends(
-    server: AuthServer, session: SignIn, clock: Clock
-) -> None:
-    answers = ("one", "two")
-    server.answers = [(200, {"access_token": text, "expires_in": 100}) for text in answers]
-    assert session.token() == "one"
-    clock.now += 79
-    assert session.token() == "one"
-    clock.now += 2
-    assert session.token() == "two"
+def test_a_wrong_key(server: AuthServer) -> None:
+    wrong = SignIn(agent_settings(server.url), "name", "wrong")
+    with pytest.raises(AccessDenied, match=r"(?s)invalid_credentials.*ARGOSY_AGENT_KEY"):
+        wrong.token()
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 422])
-def test_a_wrong_key(server: AuthServer, session: SignIn, status: int) -> None:
-    server.answers = [(status, {"error": "invalid_grant"})]
-    with pytest.raises(AccessDenied, match="ARGOSY_AGENT_KEY"):
-        session.token()
+def test_any_refusal(server: AuthServer, sign_in: SignIn, status: int) -> None:
+    server.say(status, {"code": status, "msg": "This agent is disabled.\x1b[31m"})
+    with pytest.raises(AccessDenied, match="This agent is disabled") as caught:
+        sign_in.token()
+    assert caught.value.message.isprintable()
 
 
-@pytest.mark.parametrize("status", [429, 500, 502, 503])
-def test_trouble_at_the_server(server: AuthServer, session: SignIn, status: int) -> None:
-    server.answers = [(status, {}), (200, {"access_token": "one", "expires_in": 100})]
-    with pytest.raises(StorageUnavailable):
-        session.token()
-    assert session.token() == "one"
+@pytest.mark.parametrize("answer", ["<html>Forbidden</html>", "[]", "null", '{"msg": 5}'])
+def test_a_refusal_in_other_words(server: AuthServer, sign_in: SignIn, answer: str) -> None:
+    server.say(403, answer)
+    with pytest.raises(AccessDenied, match="HTTP 403"):
+        sign_in.token()
+
+
+def test_a_refused_agent_does_not_ask_on_every_call(
+    server: AuthServer, sign_in: SignIn, clock: Clock
+) -> None:
+    server.key = "a new key"
+    for _ in range(5):
+        with pytest.raises(AccessDenied):
+            sign_in.token()
+    assert len(server.asked) == 1
+    server.key = KEY
+    clock.advance(2 * auth.PAUSE_SECONDS)
+    assert sign_in.token() == "access-2"
+
+
+@pytest.mark.parametrize("status", [404, 408, 409, 429, 500, 502, 503, 301, 204])
+def test_trouble_at_the_server(server: AuthServer, sign_in: SignIn, status: int) -> None:
+    server.say(status)
+    with pytest.raises(StorageUnavailable, match="SUPABASE_URL"):
+        sign_in.token()
+    assert sign_in.token() == "access-2"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "<html>Welcome</html>",
+        "[]",
+        "{}",
+        {"access_token": "x"},
+        {"access_token": "", "expires_in": 5},
+        {"access_token": 5, "expires_in": 5},
+        {"access_token": "x", "expires_in": None},
+        {"access_token": "x", "expires_in": "soon"},
+        {"access_token": "x", "expires_in": 0},
+        {"access_token": "x", "expires_in": -5},
+        '{"access_token": "x", "expires_in": NaN}',
+        '{"access_token": "x", "expires_in": 1e400}',
+        {"access_token": "x", "expires_in": 5, "refresh_token": {}},
+        "[" * 100_000,
+    ],
+)
+def test_an_answer_without_a_session(server: AuthServer, sign_in: SignIn, answer: Any) -> None:
+    server.say(200, answer)
+    with pytest.raises(StorageUnavailable, match="without a session"):
+        sign_in.token()
 
 
 def test_a_server_that_is_away() -> None:
-    with pytest.raises(StorageUnavailable):
+    with pytest.raises(StorageUnavailable, match="reached"):
         SignIn(agent_settings("http://127.0.0.1:9"), "name", "key").token()
 
 
-def test_many_threads_sign_in_once(server: AuthServer, session: SignIn) -> None:
-    server.answers = [(200, {"access_token": "one", "expires_in": 100})]
+def test_many_threads_sign_in_once(server: AuthServer, sign_in: SignIn) -> None:
     got: list[str] = []
-    threads = [threading.Thread(target=lambda: got.append(session.token())) for _ in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert got == ["one"] * 16
+    run_together(lambda: got.append(sign_in.token()), 16)
+    assert got == ["access-1"] * 16
     assert len(server.asked) == 1
 
 
-def test_neither_key_nor_token_is_shown(server: AuthServer, session: SignIn) -> None:
-    server.answers = [(200, {"access_token": "my-token", "expires_in": 100})]
-    session.token()
-    assert "the-key" not in repr(session)
-    assert "my-token" not in repr(session)
+def test_many_threads_fail_once(server: AuthServer, sign_in: SignIn) -> None:
+    """Those that waited for the first one's failure do not each wait for their own."""
+    failed: list[str] = []
+    server.open.clear()
+    for _ in range(8):
+        server.say(503)
+
+    def fail() -> None:
+        with pytest.raises(StorageUnavailable):
+            sign_in.token()
+        failed.append("")
+
+    threads = [threading.Thread(target=fail) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    until(lambda: len(server.asked) == 1)
+    server.open.set()
+    for thread in threads:
+        thread.join(30)
+    assert len(failed) == 8
+    # A thread that came to its turn only after the failure may ask once more.
+    assert len(server.asked) < 8
 
 
-def test_login_makes_this_process_an_agent(
-    server: AuthServer, monkeypatch: pytest.MonkeyPatch
+def test_neither_key_nor_token_is_shown(
+    server: AuthServer, sign_in: SignIn, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(auth, "_signed_in", None)
-    server.answers = [(200, {"access_token": "one", "expires_in": 100})]
-    auth.login("name", "the-key", agent_settings(server.url))
-    assert auth.current_token() == "one"
+    caplog.set_level(logging.DEBUG)
+    shown = [sign_in.token()]
+    clock.advance(LIFE)
+    shown.append(sign_in.token())
+    server.key, server.active, server.spent = "another", "", []
+    clock.advance(LIFE)
+    with pytest.raises(AccessDenied) as caught:
+        sign_in.token()
+    texts = [repr(sign_in), repr(caught.value), *(str(vars(record)) for record in caplog.records)]
+    for secret in (KEY, "access-", "refresh-"):
+        assert not [text for text in texts if secret in text.replace("refresh-token", "")]
+    assert "session.refreshed" in caplog.messages
+    assert "session.refresh_refused" in caplog.messages
 
 
-def test_a_failed_login_leaves_nobody_signed_in(
-    server: AuthServer, monkeypatch: pytest.MonkeyPatch
+# Renewing
+
+
+def test_a_token_is_refreshed_before_it_ends(
+    server: AuthServer, sign_in: SignIn, clock: Clock
 ) -> None:
+    assert sign_in.token() == "access-1"
+    clock.advance(LIFE * session.REFRESH_FROM - 2)
+    assert sign_in.token() == "access-1"
+    clock.advance(LIFE * (session.REFRESH_AT - session.REFRESH_FROM) + 2)
+    assert sign_in.token() == "access-2"
+    assert server.asked[1] == (
+        "/auth/v1/token?grant_type=refresh_token",
+        {"refresh_token": "refresh-1"},
+    )
+    clock.advance(LIFE * session.REFRESH_AT)
+    assert sign_in.token() == "access-3"
+    assert server.asked[2][1] == {"refresh_token": "refresh-2"}
+
+
+def test_sessions_are_not_renewed_all_at_once() -> None:
+    sessions = [Session("a", "r", 0, 1000) for _ in range(200)]
+    ends = [max(t for t in range(1000) if one.is_fresh(t)) for one in sessions]
+    assert 699 <= min(ends) < 720
+    assert 780 < max(ends) <= 800
+    assert len(set(ends)) > 50
+
+
+def test_a_session_without_a_refresh_token_is_opened_anew(
+    server: AuthServer, sign_in: SignIn, clock: Clock
+) -> None:
+    server.say(200, {"access_token": "one", "expires_in": LIFE})
+    assert sign_in.token() == "one"
+    clock.advance(LIFE)
+    assert sign_in.token() == "access-2"
+    assert server.grants == [PASSWORD, PASSWORD]
+
+
+def test_a_clock_set_back_makes_a_token_doubtful(
+    server: AuthServer, sign_in: SignIn, clock: Clock
+) -> None:
+    sign_in.token()
+    clock.advance(-3600)
+    assert sign_in.token() == "access-2"
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["refresh_token_not_found", "refresh_token_already_used", "session_not_found", "user_banned"],
+)
+def test_a_lost_session_is_opened_anew_with_the_key(
+    server: AuthServer, sign_in: SignIn, clock: Clock, code: str
+) -> None:
+    sign_in.token()
+    clock.advance(LIFE)
+    server.answers.append(refusal(code))
+    assert sign_in.token() == "access-3"
+    assert server.grants == [PASSWORD, REFRESH, PASSWORD]
+
+
+def test_an_agent_whose_key_was_replaced_is_told(
+    server: AuthServer, sign_in: SignIn, clock: Clock
+) -> None:
+    sign_in.token()
+    server.key, server.active = "a new key", ""
+    clock.advance(LIFE * 0.9)  # the old access token still holds
+    for _ in range(3):
+        with pytest.raises(AccessDenied, match="has a new key or is disabled"):
+            sign_in.token()
+    assert server.grants == [PASSWORD, REFRESH, PASSWORD]
+
+
+@pytest.mark.parametrize("status", [404, 409, 429, 500, 503])
+def test_the_present_token_does_while_auth_is_away(
+    server: AuthServer, sign_in: SignIn, clock: Clock, status: int
+) -> None:
+    sign_in.token()
+    clock.advance(LIFE * session.REFRESH_AT)
+    server.say(status)
+    for _ in range(5):
+        assert sign_in.token() == "access-1"
+    assert len(server.asked) == 2
+    clock.advance(2 * auth.PAUSE_SECONDS)
+    assert sign_in.token() == "access-3"
+
+
+def test_an_expired_token_does_not(server: AuthServer, sign_in: SignIn, clock: Clock) -> None:
+    sign_in.token()
+    clock.advance(LIFE)
+    for _ in range(2):
+        server.say(503)
+        with pytest.raises(StorageUnavailable):
+            sign_in.token()
+    assert sign_in.token() == "access-4"
+    assert server.grants == [PASSWORD, REFRESH, REFRESH, REFRESH]
+
+
+@pytest.mark.parametrize("kind", ["seconds", "date"])
+def test_auth_is_given_the_rest_it_asks_for(
+    server: AuthServer, sign_in: SignIn, clock: Clock, kind: str
+) -> None:
+    sign_in.token()
+    clock.advance(LIFE)
+    after = "40" if kind == "seconds" else formatdate(time.time() - clock.passed + 41, usegmt=True)
+    server.say(429, retry_after=after)
+    for _ in range(3):
+        with pytest.raises(StorageUnavailable) as caught:
+            sign_in.token()
+        assert 30 < (caught.value.retry_after or 0) <= 41
+    assert len(server.asked) == 2
+    clock.advance(42)
+    assert sign_in.token() == "access-3"
+
+
+def test_no_rest_is_too_long(server: AuthServer, sign_in: SignIn, clock: Clock) -> None:
+    server.say(429, retry_after="9" * 400)
+    with pytest.raises(StorageUnavailable):
+        sign_in.token()
+    clock.advance(auth.LONGEST_PAUSE_SECONDS)
+    assert sign_in.token() == "access-2"
+
+
+def test_nobody_waits_for_a_refresh_while_the_token_holds(
+    server: AuthServer, sign_in: SignIn, clock: Clock
+) -> None:
+    sign_in.token()
+    clock.advance(LIFE * session.REFRESH_AT)
+    server.open.clear()
+    got: list[str] = []
+    refreshing = threading.Thread(target=lambda: got.append(sign_in.token()))
+    refreshing.start()
+    until(lambda: len(server.asked) == 2)
+    assert [sign_in.token() for _ in range(5)] == ["access-1"] * 5
+    server.open.set()
+    refreshing.join(30)
+    assert got == [sign_in.token()] == ["access-2"]
+    assert len(server.asked) == 2
+
+
+def test_a_refresh_that_hangs_does_not_hang_everybody(
+    server: AuthServer, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auth, "TURN_SECONDS", 0.1)
+    server.open.clear()
+    hanging = threading.Thread(target=sign_in.token)
+    hanging.start()
+    until(lambda: len(server.asked) == 1)
+    with pytest.raises(StorageUnavailable, match="has been renewing"):
+        sign_in.token()
+    server.open.set()
+    hanging.join(30)
+    assert sign_in.token() == "access-1"
+
+
+def until(condition: Any, seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.005)
+
+
+# Forks
+
+
+def in_child(work: Any) -> None:
+    """Run it in a forked child, which must end well within 20 seconds."""
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(20)
+        try:
+            work()
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_a_child_does_not_wait_for_its_parents_threads(server: AuthServer, sign_in: SignIn) -> None:
+    server.open.clear()
+    opening = threading.Thread(target=sign_in.token)
+    opening.start()
+    until(lambda: len(server.asked) == 1)
+
+    def work() -> None:
+        # The server's threads are the parent's: they answer once it is let go.
+        assert not sign_in._lock.locked()
+        assert auth._first.acquire(blocking=False)
+
+    with auth._first:
+        in_child(work)
+    server.open.set()
+    opening.join(30)
+    assert sign_in.token() == "access-1"
+
+
+def test_a_child_leaves_its_parent_the_refresh_token(
+    server: AuthServer, sign_in: SignIn, clock: Clock
+) -> None:
+    sign_in.token()
+
+    def work() -> None:
+        assert sign_in.token() == "access-1"
+        clock.advance(LIFE)
+        assert sign_in.token() == "access-2"
+
+    in_child(work)
+    assert server.grants == [PASSWORD, PASSWORD]
+
+
+# The process's own agent
+
+
+@pytest.fixture
+def signed_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auth, "_signed_in", None)
-    server.answers = [(400, {})]
+
+
+@pytest.mark.usefixtures("signed_out")
+def test_login_makes_this_process_an_agent(server: AuthServer, tmp_path: Path) -> None:
+    auth.login("name", KEY, agent_settings(server.url, session_dir=tmp_path))
+    assert auth.current_token() == "access-1"
+
+
+@pytest.mark.usefixtures("signed_out")
+def test_a_failed_login_leaves_nobody_signed_in(server: AuthServer, tmp_path: Path) -> None:
     with pytest.raises(AccessDenied):
-        auth.login("name", "wrong", agent_settings(server.url))
+        auth.login("name", "wrong", agent_settings(server.url, session_dir=tmp_path))
     assert auth._signed_in is None
 
 
@@ -441,3 +428,23 @@ def test_login_without_a_name_or_a_key(server: AuthServer) -> None:
     for name, key in ((None, None), ("name", None), (None, "key"), ("", "")):
         with pytest.raises(NotSignedIn, match="ARGOSY_AGENT"):
             auth.login(name, key, agent_settings(server.url))
+
+
+@pytest.mark.usefixtures("signed_out")
+@pytest.mark.parametrize("folder", [".", "/dev/null/in-memory-only"])
+def test_the_environment_is_enough(
+    server: AuthServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    folders = {"session_dir": tmp_path / folder}
+    settings = agent_settings(server.url, agent="name", agent_key=KEY, **folders)
+    monkeypatch.setattr(auth, "agent_settings", lambda: settings)
+    got: list[str | None] = []
+    run_together(lambda: got.append(auth.current_token()), 8)
+    assert got == ["access-1"] * 8
+    assert len(server.asked) == 1
+
+
+@pytest.mark.usefixtures("signed_out")
+def test_nobody_in_the_environment(server: AuthServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auth, "agent_settings", lambda: agent_settings(server.url))
+    assert auth.current_token() is None

@@ -15,7 +15,7 @@ from local.stack import Stack
 
 QUEUE = kombu.Queue("cargo", durable=True, queue_arguments={"x-queue-type": "quorum"})
 WRITTEN_DOWN_AFTER = 4.0
-"""RabbitMQ has a new queue's declaration on the disk some seconds after it said so."""
+"""RabbitMQ has a new queue, or user, on the disk some seconds after it said so."""
 
 FAKE_ARGOSY = Path(__file__).parent / "fake_argosy.py"
 

@@ -29,6 +29,8 @@ def test_auto_falls_back_to_valkey(
         url = stack.environment["BROKER_URL"]
         assert url.startswith("redis://") and url.endswith("/1")
         assert redis.Redis.from_url(url).ping()
+        assert stack.agent_environment["BROKER_URL"] == url  # Valkey has no user for each agent
+        assert "ARGOSY_BROKER_API" not in stack.operator_environment
         worker = stack.start_worker("w1")
         assert worker.is_running()
     assert not running_in(stack.data)
@@ -46,6 +48,7 @@ def test_an_existing_broker(
     guest = Stack(tmp_path, broker="rabbitmq")
     guest.start_backends()
     assert guest.environment["BROKER_URL"] == stack.broker_url
+    assert guest.agent_environment["BROKER_URL"] == stack.broker_url  # we know no API of it
     assert guest.rabbitmq.port == stack.rabbitmq.port
     with pytest.raises(NotOurs):
         guest.rabbitmq.kill()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import socket
@@ -27,7 +28,7 @@ from .looking import everything_of
 
 
 def test_postgres_is_18_and_not_root(stack: Stack) -> None:
-    with psycopg.connect(stack.environment["DATABASE_URL"]) as connection:
+    with psycopg.connect(stack.postgres.url) as connection:
         version, encoding = connection.execute(
             "SELECT current_setting('server_version'), current_setting('server_encoding')"
         ).fetchone()
@@ -40,6 +41,21 @@ def test_valkey_answers(stack: Stack) -> None:
     client = redis.Redis.from_url(stack.environment["RESULT_URL"])
     assert client.ping()
     client.close()
+
+
+def test_agents_have_a_user_of_their_own_in_valkey(stack: Stack) -> None:
+    with redis.Redis.from_url(stack.agent_environment["RESULT_URL"]) as client:
+        client.set("celery-task-meta-x", "1", ex=60)
+        assert client.get("celery-task-meta-x") == b"1"
+        for forbidden in (lambda: client.get("x"), lambda: client.keys("*"), client.flushall):
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                forbidden()
+
+
+def test_agents_are_not_told_the_fleets_broker_url(stack: Stack) -> None:
+    assert "BROKER_URL" not in stack.agent_environment
+    assert stack.secrets.rabbitmq not in str(stack.agent_environment)
+    assert stack.secrets.valkey not in str(stack.agent_environment)
 
 
 def test_rabbitmq_takes_messages(stack: Stack) -> None:
@@ -55,7 +71,9 @@ def test_rabbitmq_takes_messages(stack: Stack) -> None:
 
 def test_management_and_metrics_answer(stack: Stack) -> None:
     assert isinstance(stack.rabbitmq, RabbitMQ)
-    overview = httpx.get(stack.environment["FLOWER_BROKER_API"] + "overview").raise_for_status()
+    overview = httpx.get(
+        stack.operator_environment["ARGOSY_BROKER_API"] + "overview"
+    ).raise_for_status()
     assert overview.json()["rabbitmq_version"]
     metrics = httpx.get(f"http://127.0.0.1:{stack.rabbitmq.metrics_port}/metrics")
     assert "rabbitmq_build_info" in metrics.text
@@ -98,6 +116,15 @@ def test_secrets_are_private_and_kept(stack: Stack) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
     again = Stack(stack.data, broker="valkey")
     assert again.secrets == stack.secrets
+
+
+def test_secrets_of_an_older_stack_are_kept_and_completed(tmp_path: Path) -> None:
+    older = {"postgres": "p", "valkey": "v", "rabbitmq": "r", "erlang_cookie": "e"}
+    (tmp_path / "secrets.json").write_text(json.dumps(older))
+    made, again = (Stack(tmp_path, broker="valkey").secrets for _ in range(2))
+    assert made == again
+    assert {name: getattr(made, name) for name in older} == older
+    assert len(made.valkey_agents) > 20
 
 
 def test_a_folder_has_one_stack(stack: Stack) -> None:

@@ -10,11 +10,15 @@ import httpx
 import kombu
 import psutil
 import psycopg
+import pytest
 import redis
+from amqp.exceptions import NotAllowed
 
 from local.servers import Server
 from local.stack import Stack
+from worker.broker_users import BrokerUsers
 
+from .conftest import WRITTEN_DOWN_AFTER
 from .looking import all_gone
 
 
@@ -25,24 +29,24 @@ def family(server: Server) -> list[psutil.Process]:
 
 def test_postgres(stack: Stack) -> None:
     before = family(stack.postgres), stack.postgres.port
-    open_session = psycopg.connect(stack.environment["DATABASE_URL"], autocommit=True)
+    open_session = psycopg.connect(stack.postgres.url, autocommit=True)
     open_session.execute("INSERT INTO cargo VALUES ('tea')")
     stack.postgres.kill()
     assert all_gone(before[0], seconds=0)
     assert not stack.postgres.is_running()
     stack.postgres.start()
     assert stack.postgres.port == before[1]
-    with psycopg.connect(stack.environment["DATABASE_URL"]) as connection:
+    with psycopg.connect(stack.postgres.url) as connection:
         assert connection.execute("SELECT name FROM cargo").fetchall() == [("tea",)]
 
 
 def test_postgres_killed_behind_our_back(stack: Stack) -> None:
-    with psycopg.connect(stack.environment["DATABASE_URL"]):
+    with psycopg.connect(stack.postgres.url):
         os.kill(stack.postgres.pid, signal.SIGKILL)
         while stack.postgres.is_running():
             time.sleep(0.01)
         stack.postgres.start()
-    psycopg.connect(stack.environment["DATABASE_URL"]).close()
+    psycopg.connect(stack.postgres.url).close()
 
 
 def test_valkey(stack: Stack) -> None:
@@ -71,6 +75,20 @@ def test_rabbitmq(stack: Stack, durable_queue: kombu.Queue) -> None:
         message = durable_queue(connection.default_channel).get()
         assert message.payload == {"cargo": "tea"}
         message.ack()
+
+
+def test_agents_broker_users(stack: Stack) -> None:
+    users = BrokerUsers(stack.operator_environment["ARGOSY_BROKER_API"], stack.broker_url)
+    urls = {name: users.take_in(name) for name in ("kept", "shut-out")}
+    assert [users.grant(name) for name in urls] == [True, True]
+    users.shut_out("shut-out")
+    time.sleep(WRITTEN_DOWN_AFTER)
+    stack.rabbitmq.kill()
+    stack.rabbitmq.start()
+    with kombu.Connection(urls["kept"]) as connection:
+        connection.default_channel.queue_declare("inbox.kept")
+    with pytest.raises(NotAllowed), kombu.Connection(urls["shut-out"]) as connection:
+        connection.connect()
 
 
 def test_supabase(stack: Stack) -> None:

@@ -90,17 +90,21 @@ def _is_worker(process: psutil.Process, data: Path) -> bool:
 def _shows_no_secret(data: Path) -> None:
     secrets = json.loads((data / "secrets.json").read_text())
     assert "\x1b" not in said(data)
-    for name in ("postgres", "valkey", "rabbitmq", "jwt_secret", "erlang_cookie"):
-        assert secrets[name] not in said(data), name
+    for name, secret in secrets.items():
+        assert secret not in said(data), name
     for_agents = data / "agent.env"
     assert str(for_agents) in said(data)
-    for file in (for_agents, data / "fleet.env"):
+    for file in (for_agents, data / "operator.env"):
         assert file.stat().st_mode & 0o777 == 0o600
     exported = _sourced(for_agents)
-    assert {"SUPABASE_URL", "SUPABASE_ANON_KEY", "BROKER_URL", "ARGOSY_SPOOL"} <= exported.keys()
-    assert not {"SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_JWT_SECRET"} & exported.keys()
-    assert secrets["jwt_secret"] not in for_agents.read_text()
-    everything = _sourced(data / "fleet.env")
+    needed = {"SUPABASE_URL", "SUPABASE_ANON_KEY", "RESULT_URL", "ARGOSY_SPOOL"}
+    assert needed <= exported.keys()
+    assert not {"SUPABASE_SERVICE_ROLE_KEY", "DATABASE_URL", "BROKER_URL"} & exported.keys()
+    assert "`argosy agents add NAME` prints the rest" in for_agents.read_text()
+    assert exported["RESULT_URL"].startswith(f"redis://agents:{secrets['valkey_agents']}@")
+    for name in secrets.keys() - {"valkey_agents"}:
+        assert secrets[name] not in for_agents.read_text(), name
+    everything = _sourced(data / "operator.env")
     assert everything["SUPABASE_SERVICE_ROLE_KEY"] not in said(data) + for_agents.read_text()
 
 

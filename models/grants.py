@@ -1,0 +1,112 @@
+"""Granting and revoking: rows that the policies read at the next request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from models.agent import Agent
+from models.grant import Grant
+
+ROLE_PREFIX = "role:"
+"""`role:reader` names every agent of a role, `agent-b` one agent."""
+
+
+@dataclass(frozen=True)
+class Grantee:
+    """One agent, or every agent of a role; `name` is what people call it."""
+
+    name: str
+    agent_id: UUID | None = None
+    role: str | None = None
+
+
+def find_grantees(session: Session, names: Iterable[str]) -> tuple[list[Grantee], list[str]]:
+    """Whom the names mean, and the names that mean nobody."""
+    wanted = sorted(set(names))
+    roles = [name for name in wanted if name.startswith(ROLE_PREFIX)]
+    query = select(Agent.name, Agent.id).where(Agent.name.in_(set(wanted) - set(roles)))
+    agents = dict(session.execute(query).tuples().all())
+    found = [Grantee(name, role=name.removeprefix(ROLE_PREFIX)) for name in roles]
+    found += [Grantee(name, agent_id=agent_id) for name, agent_id in agents.items()]
+    return found, [name for name in wanted if name not in roles and name not in agents]
+
+
+def grant(
+    session: Session,
+    grantee: Grantee,
+    *,
+    bucket: str,
+    path: str,
+    access: str,
+    granted_by: UUID,
+    expires_at: datetime | None = None,
+    transfer_id: UUID | None = None,
+) -> None:
+    """Give access, or give what was given another end."""
+    row = insert(Grant).values(
+        bucket=bucket,
+        path=path,
+        agent_id=grantee.agent_id,
+        role=grantee.role,
+        access=access,
+        granted_by=granted_by,
+        expires_at=expires_at,
+        transfer_id=transfer_id,
+    )
+    renewed = {name: row.excluded[name] for name in ("granted_by", "expires_at", "transfer_id")}
+    session.execute(row.on_conflict_do_update(constraint="uq_grants_once", set_=renewed))
+
+
+def end_with_file(session: Session, transfer_id: UUID, expires_at: datetime | None) -> None:
+    """Have the grants on a transfer's file end no later than the file."""
+    if expires_at is not None:
+        session.execute(
+            update(Grant)
+            .where(Grant.transfer_id == transfer_id)
+            .where(or_(Grant.expires_at.is_(None), Grant.expires_at > expires_at))
+            .values(expires_at=expires_at)
+            .execution_options(synchronize_session=False)
+        )
+
+
+def revoke(session: Session, grantees: Iterable[Grantee], *, bucket: str, path: str) -> list[str]:
+    """Take every access to this path from them; returns the names of those who had any."""
+    had = []
+    for grantee in grantees:
+        gone = session.execute(
+            delete(Grant)
+            .where(Grant.bucket == bucket, Grant.path == path)
+            .where(Grant.agent_id.is_not_distinct_from(grantee.agent_id))
+            .where(Grant.role.is_not_distinct_from(grantee.role))
+            .returning(Grant.id)
+        )
+        if gone.all():
+            had.append(grantee.name)
+    return had
+
+
+def revoke_all(session: Session, *, bucket: str, path: str) -> int:
+    """Take every access to this path from everybody; returns how many grants went."""
+    gone = delete(Grant).where(Grant.bucket == bucket, Grant.path == path).returning(Grant.id)
+    return len(session.execute(gone).all())
+
+
+def granted_on(session: Session, *, bucket: str, path: str) -> Sequence[str]:
+    """The grants that hold on exactly this path: `read:agent-b`, `write:role:worker`."""
+    query = (
+        select(Grant.access, Grant.role, Agent.name)
+        .outerjoin(Agent, Agent.id == Grant.agent_id)
+        .where(Grant.bucket == bucket, Grant.path == path)
+        .where(or_(Grant.expires_at.is_(None), Grant.expires_at > func.now()))
+    )
+    return sorted(
+        f"{access}:{name or f'{ROLE_PREFIX}{role}'}"
+        for access, role, name in session.execute(query)
+    )

@@ -1,0 +1,68 @@
+"""Requests that are done at once: who asks is verified, then it is one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from uuid import UUID
+
+import structlog
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from argosy.errors import IdempotencyConflict
+from models import Act, Agent, Transfer
+from tasks.base import RequestTask
+from tasks.fleet import fleet
+from tasks.requests import Request
+from tasks.sender import Sender, asked, known, parsed, refusing, require_agent
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Entered:
+    """A request that is noted; `again` when its message came before."""
+
+    id: UUID
+    again: bool
+
+
+RequestT = TypeVar("RequestT", bound=Request)
+Answer = TypeVar("Answer")
+
+
+def act(
+    task: RequestTask,
+    kind: type[RequestT],
+    work: Callable[[Session, Agent, RequestT, Entered], Answer],
+    **arguments: Any,
+) -> Answer:
+    """Do `work` for the agent that sent the message, told whether it came `again`.
+
+    Raises what `accept` raises, and what `work` raises; a refusal is recorded.
+    """
+    with refusing(task):
+        sender = known(task)
+        request = parsed(task, kind, **arguments)
+
+        def once(session: Session) -> Answer:
+            agent = require_agent(session, sender)
+            return work(session, agent, request, _enter(session, sender, asked(task, request)))
+
+        answer = fleet().transact(once)
+    task.request.acting_for = sender.agent_id
+    log.info("request.done", agent_id=str(sender.agent_id))
+    return answer
+
+
+def _enter(session: Session, sender: Sender, what: str) -> Entered:
+    """Note the request. Raises IdempotencyConflict when its id was another request's."""
+    row = insert(Act).values(id=sender.task_id, agent_id=sender.agent_id, request_sha256=what)
+    added = session.scalar(row.on_conflict_do_nothing().returning(Act.id))
+    entered = session.get_one(Act, sender.task_id)
+    same = (entered.agent_id, entered.request_sha256) == (sender.agent_id, what)
+    if not same or session.get(Transfer, sender.task_id) is not None:
+        raise IdempotencyConflict("This task id was used for a different request: use a new one.")
+    return Entered(sender.task_id, again=added is None)

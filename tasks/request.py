@@ -1,0 +1,38 @@
+"""A request in the worker's main process, where nobody has looked at its token yet."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from celery.app.task import Context
+from celery.worker.request import Request
+
+from tasks.envelope import RIDING
+
+_TIMES = {"eta": None, "expires": None}
+
+
+class UnknownSendersRequest(Request):
+    """Celery's own record of a message that anybody may have sent.
+
+    For a message that has expired or was revoked, and for a child that died or
+    took too long, Celery's main process itself records a result and publishes
+    callbacks and parts of a chord. Here it finds none of them, and no time at
+    which a message would have to be kept, dropped or stopped. The child gets
+    the message as it came and looks at who sent it.
+    """
+
+    def __init__(self, message: Any, *, headers: dict[str, Any], **named: Any) -> None:
+        super().__init__(message, headers={**headers, **_TIMES}, **named)
+        self.time_limits = (None, None)
+        self._request_dict |= {name: headers.get(name) for name in _TIMES}
+
+    @cached_property
+    def _context(self) -> Context:
+        return Context({**self._request_dict, **dict.fromkeys(RIDING)})
+
+    def info(self, *_: Any, **__: Any) -> dict[str, Any]:
+        """What operators are shown: never the arguments as they came."""
+        shown: dict[str, Any] = super().info(safe=True)
+        return shown

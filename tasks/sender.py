@@ -1,0 +1,119 @@
+"""Who sent a request, and what happens when the fleet will not do it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import structlog
+from celery.exceptions import Reject
+from sqlalchemy.orm import Session
+
+from argosy.auth import TOKEN_HEADER
+from argosy.errors import AccessDenied, AccessError, Error, InvalidRequest, StorageUnavailable
+from argosy.storage.retry import RetryPolicy
+from argosy.tokens import Identity
+from models import Agent
+from tasks.base import RequestTask
+from tasks.envelope import check_signatures, put_on, take_off
+from tasks.fleet import fleet
+from tasks.messages import carried
+from tasks.refusal import is_task_id, refuse
+from tasks.requests import Request, RequestT, parse
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Sender:
+    """The agent that a token speaks for, and what is to be called when the task has ended."""
+
+    agent_id: UUID
+    task_id: UUID
+    caller: dict[str, Any]
+
+
+@contextmanager
+def refusing(task: RequestTask) -> Iterator[None]:
+    """Record a refusal; nothing rides along with the request of one who has no access.
+
+    Raises Reject where the message must come again, and Ignore where the refusal
+    must not become the result of the task id, because that is another request's.
+    """
+    try:
+        yield
+    except StorageUnavailable as error:
+        log.warning("request.handed_back", code=error.code)
+        raise Reject(error.code, requeue=True) from None
+    except Error as error:
+        if isinstance(error, AccessError):
+            take_off(task.request)
+        refuse(task, error)
+        raise
+
+
+def known(task: RequestTask) -> Sender:
+    """Who sent the message, by its token.
+
+    From here on Celery may publish what rides along with it. Raises NotSignedIn,
+    InvalidToken, InvalidRequest, StorageUnavailable.
+    """
+    identity = _identify(task)
+    task.request.sent_by = identity.agent_id
+    task_id = _task_id(task.request.id)
+    return Sender(identity.agent_id, task_id, _with_envelope(task))
+
+
+def parsed(task: RequestTask, kind: type[RequestT], **arguments: Any) -> RequestT:
+    """The request, checked; a refusal that comes later names what it was about.
+
+    Raises InvalidRequest, InvalidReference.
+    """
+    request = parse(kind, **arguments)
+    task.request.about = request.about
+    task.request.asked = asked(task, request)
+    return request
+
+
+def asked(task: RequestTask, request: Request) -> str:
+    """What was asked, as `acts` keep it."""
+    return f"{task.name}:{request.fingerprint()}"
+
+
+def require_agent(session: Session, sender: Sender) -> Agent:
+    """The sender's row. Raises AccessDenied for one that is unknown or disabled."""
+    agent = session.get(Agent, sender.agent_id)
+    if agent is None or agent.disabled_at is not None:
+        state = "unknown to this fleet" if agent is None else "disabled"
+        raise AccessDenied(f"Agent {sender.agent_id} is {state}: ask the fleet's operator.")
+    return agent
+
+
+def _identify(task: RequestTask) -> Identity:
+    """By the token, which may have expired while the message waited in the queue."""
+    settings = fleet().settings
+    token = task.request.get(TOKEN_HEADER)
+    policy = RetryPolicy(attempts=10_000, deadline_seconds=settings.database_wait_seconds)
+    return policy.run(
+        lambda: fleet().verifier.verify(token, leeway_seconds=settings.request_wait_seconds)
+    )
+
+
+def _with_envelope(task: RequestTask) -> dict[str, Any]:
+    put_on(task.request)
+    try:
+        caller = carried(task.request)
+        check_signatures(caller)
+    except InvalidRequest:
+        take_off(task.request)
+        raise
+    return caller
+
+
+def _task_id(text: str) -> UUID:
+    if not is_task_id(text):
+        raise InvalidRequest("The task id must be a UUID as Celery makes them: lower case, dashes.")
+    return UUID(text)

@@ -1,0 +1,132 @@
+"""Who may be given what, and by whom: the owner of a folder shares what is in it, or an admin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from argosy.errors import AccessDenied, BucketNotFound, InvalidRequest, ObjectNotFound
+from argosy.reference import FileReference
+from models import Access, Agent, Bucket, Kind, Role, Transfer
+from models.access import sees
+from models.grants import Grantee, find_grantees, grant, granted_on, revoke
+from models.transitions import record
+from tasks.requests import Place
+
+
+def share(
+    session: Session,
+    agent: Agent,
+    place: Place,
+    names: Sequence[str],
+    *,
+    request_id: UUID,
+    access: Access = Access.READ,
+    ends: datetime | None = None,
+) -> None:
+    """Let others read (or write) an object or a folder.
+
+    A grant on a transfer's file ends with the file. Raises AccessDenied where the
+    agent may not share it, InvalidRequest where a name is nobody's.
+    """
+    grantees = _grantees(session, agent, place, names)
+    transfer = file_of(session, place)
+    ends = _earlier(ends, transfer.expires_at if transfer else None)
+    for grantee in grantees:
+        grant(
+            session,
+            grantee,
+            bucket=place.bucket,
+            path=place.path,
+            access=access,
+            granted_by=agent.id,
+            expires_at=ends,
+            transfer_id=transfer.id if transfer else None,
+        )
+        detail = {"grantee": grantee.name, "access": access, "ends": str(ends) if ends else None}
+        _note(session, "grant.made", agent, place, request_id, detail)
+
+
+def unshare(
+    session: Session, agent: Agent, place: Place, names: Sequence[str], *, request_id: UUID
+) -> None:
+    """Take every access to exactly this object or folder from others. Raises as `share` does."""
+    grantees = _grantees(session, agent, place, names)
+    for name in revoke(session, grantees, bucket=place.bucket, path=place.path):
+        _note(session, "grant.revoked", agent, place, request_id, {"grantee": name})
+
+
+def require_there(session: Session, agent: Agent, place: Place) -> None:
+    """Raise ObjectNotFound for an object that is not there; a folder need not be."""
+    is_folder = place.path.endswith("/") or not place.path
+    if not is_folder and not sees(session, agent.id, place.bucket, place.path):
+        raise ObjectNotFound(
+            f"{place.path} is not in {place.bucket}, or agent {agent.name} may not read it."
+        )
+
+
+def with_grants(session: Session, file: FileReference | Place) -> dict[str, Any]:
+    """What was shared, and with whom now."""
+    grants = granted_on(session, bucket=file.bucket, path=file.path)
+    if isinstance(file, Place):
+        return {**file.model_dump(), "grants": list(grants)}
+    return file.model_copy(update={"grants": tuple(grants)}).document()
+
+
+def _earlier(one: datetime | None, other: datetime | None) -> datetime | None:
+    return min((end for end in (one, other) if end), default=None)
+
+
+def file_of(session: Session, place: Place) -> Transfer | None:
+    """The upload that made this object: an object's name says it."""
+    _, _, rest = place.path.partition("/")
+    try:
+        transfer = session.get(Transfer, UUID(rest.partition("/")[0]))
+    except ValueError:
+        return None
+    made = (Kind.UPLOAD, place.bucket, place.path)
+    is_it = transfer and (transfer.kind, transfer.bucket, transfer.object_name) == made
+    return transfer if is_it else None
+
+
+def _grantees(session: Session, agent: Agent, place: Place, names: Sequence[str]) -> list[Grantee]:
+    if session.get(Bucket, place.bucket) is None:
+        raise BucketNotFound(f"There is no bucket {place.bucket} in this fleet.")
+    _require_own(agent, place)
+    grantees, strangers = find_grantees(session, names)
+    if strangers:
+        raise InvalidRequest(
+            f"There is no agent {strangers[0]!r}: share with agents' names, or with role:reader."
+        )
+    return grantees
+
+
+def _require_own(agent: Agent, place: Place) -> None:
+    own = place.path.startswith(f"{agent.id}/") and agent.role == Role.WORKER
+    if not own and agent.role != Role.ADMIN:
+        raise AccessDenied(
+            f"{place.path} in {place.bucket} is not agent {agent.name}'s to share: "
+            "its owner or an admin may."
+        )
+
+
+def _note(
+    session: Session,
+    name: str,
+    agent: Agent,
+    place: Place,
+    request_id: UUID,
+    detail: dict[str, str | None],
+) -> None:
+    record(
+        session,
+        name,
+        agent_id=agent.id,
+        object=f"{place.bucket}/{place.path}",
+        request_id=str(request_id),
+        detail=detail,
+    )

@@ -1,0 +1,111 @@
+"""The worker's main process: takes messages from the broker, and lives whatever they are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from amqp import serialization  # type: ignore[import-untyped]
+from amqp.spec import Basic  # type: ignore[import-untyped]
+from celery.worker.consumer import Consumer
+from kombu import Message
+
+from argosy.settings import fleet_settings
+from worker import door
+from worker.refusal import Refusals
+
+log = structlog.get_logger(__name__)
+
+
+class FleetConsumer(Consumer):
+    """Celery's consumer behind a door. What is refused is acknowledged: it never comes again."""
+
+    def __init__(self, *positional: Any, **named: Any) -> None:
+        super().__init__(*positional, **named)
+        door.refuse_compression()
+        serialization.PROPERTY_CLASSES[Basic.CLASS_ID] = read_properties
+        self.refusals = Refusals(fleet_settings().database_url, self.hostname)
+        self._writing: Any = None
+
+    def create_task_handler(self, *positional: Any, **named: Any) -> Callable[[Message], None]:
+        """Celery's handler of a message, for those that pass the door."""
+        handle = super().create_task_handler(*positional, **named)
+
+        def on_task_received(message: Message) -> None:
+            try:
+                door.check(message, self.app.tasks)
+                handle(message)
+            except (*self.connection_errors, *self.channel_errors):
+                raise
+            except door.Unfit as error:
+                self.refuse(message, error)
+            except Exception:  # one message must not end the worker: the broker has more of it
+                log.exception("message.surprise")
+                self.refuse(message, door.malformed("it was met by an error of our own"))
+
+        return on_task_received
+
+    def refuse(self, message: Message, error: door.Unfit) -> None:
+        """Be rid of a message, and have the audit know."""
+        if not message.acknowledged:
+            message.ack_log_error(log, self.connection_errors)
+        try:
+            self.refusals.add(message, error.reason, str(error))
+            self._write_soon()
+        except Exception:  # what is wrong with it must not end the worker here either
+            log.exception("message.refused", reason=error.reason)
+
+    def on_unknown_message(self, body: Any, message: Message) -> None:  # noqa: ARG002
+        """No task message at all."""
+        self.refuse(message, door.malformed("it is no task message"))
+
+    def on_unknown_task(self, body: Any, message: Message, exc: Exception) -> None:  # noqa: ARG002
+        """Celery would write a result here, under an id that may be anybody's."""
+        self.refuse(message, door.Unfit("unknown_task", "the fleet has no such task"))
+
+    def on_invalid_task(self, body: Any, message: Message, exc: Exception) -> None:  # noqa: ARG002
+        """A task message that Celery finds fault with."""
+        self.refuse(message, door.malformed(type(exc).__name__))
+
+    def on_decode_error(self, message: Message, exc: Exception) -> None:
+        """A message that cannot be read."""
+        unfit = exc if isinstance(exc, door.Unfit) else door.malformed(type(exc).__name__)
+        self.refuse(message, unfit)
+
+    def shutdown(self) -> None:
+        """Leave nothing unwritten behind."""
+        self.refusals.write()
+        super().shutdown()
+
+    def _write_soon(self) -> None:
+        if self._writing is not None and not self._writing.canceled:
+            return
+        wait = self.refusals.wait()
+        if wait == 0:
+            self.refusals.write()
+            wait = self.refusals.wait()
+        if wait < math.inf:
+            self._writing = self.timer.call_after(wait, self._write)
+
+    def _write(self) -> None:
+        self._writing = None
+        self.refusals.write()
+        self._write_soon()
+
+
+def read_properties(buffer: Any, offset: int) -> tuple[dict[str, Any], int]:
+    """A message's properties; none of a message whose properties cannot be read.
+
+    The library raises out of the event loop then, for a date after the year
+    9999 as for text that is not UTF-8, and the worker would end. It also decodes
+    a body by any codec that the sender names, and some take hours: JSON is UTF-8.
+    """
+    try:
+        read, end = serialization.decode_properties_basic(buffer, offset)
+    except Exception as error:  # whatever it is: such a message has no content type, so it goes
+        log.warning("message.unreadable", error=type(error).__name__)
+        return {}, offset
+    read.pop("content_encoding", None)
+    return read, end

@@ -1,0 +1,1 @@
+"""`argosy doctor`: what an agent may do on a path and why, and whether the deployment is well."""

@@ -1,0 +1,185 @@
+"""Schema `argosy`, the policies and the fleet's own role: brought up in one transaction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import OperationalError
+
+from alembic import command
+from argosy.settings import FleetSettings
+from models.database import make_engine
+from worker import logins
+from worker.catalog import changes, look
+from worker.unready import DatabaseUnready
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPTS = ROOT / "deploy" / "supabase"
+LOCK = 0x4152474F5359424F  # "ARGOSYBO": one at a time, however many machines deploy
+LOCK_WAIT = "60s"
+"""How long another deploy is waited for."""
+TABLE_WAIT = "5s"
+"""Who waits for a table's lock makes everybody wait behind them: give up early."""
+
+
+def migrate(settings: FleetSettings, revision: str) -> None:
+    """Go to another revision of the schema, up or down.
+
+    What deploy/supabase brings is as it was, or as the older revision has it,
+    until the next bring_up. Raises DatabaseUnready.
+    """
+    with _engine(settings) as engine, _alone(engine) as connection:
+        before = _revision(connection)
+        go = command.downgrade if _is_older(revision, before) else command.upgrade
+        try:
+            go(_config(connection), revision)
+        except CommandError as error:
+            raise DatabaseUnready(f"{str(error).rstrip('.')}.") from None
+        if (after := _revision(connection)) != before:
+            _record(connection, "project.migrated", {"from": before, "to": after})
+        connection.commit()
+
+
+def bring_up(
+    settings: FleetSettings, buckets: dict[str, float | None], *, dry_run: bool
+) -> list[str]:
+    """Make the database as this version of the fleet needs it; returns what changed.
+
+    All or nothing, and safe to repeat. With `dry_run` it is done and undone: what
+    is returned would change. `buckets` are the fleet's, with the days a file stays.
+    Raises DatabaseUnready.
+    """
+    own = logins.login_of(settings.operator_url, settings)
+    alone = logins.login_of(settings.database_url, settings) == own
+    with _engine(settings) as engine, _alone(engine) as connection:
+        gets_in = alone or logins.gets_in(settings)  # before a table is locked
+        before = look(connection, settings)
+        _prepare(connection)
+        told = [] if alone else logins.let_in(connection, settings, gets_in=gets_in)
+        _enter_buckets(connection, buckets)
+        changed = [*changes(before, look(connection, settings)), *told]
+        if dry_run:
+            connection.rollback()
+        else:
+            _record(connection, "project.bootstrapped", {"changed": changed} if changed else None)
+            connection.commit()
+        return changed
+
+
+def behind(settings: FleetSettings) -> str | None:
+    """The database's revision where it is not this version's; `none` where it has none.
+
+    Raises DatabaseUnready when this version does not know it.
+    """
+    with _engine(settings) as engine, engine.connect() as connection:
+        found = _revision(connection)
+    return None if found == _scripts().get_current_head() else found or "none"
+
+
+def _prepare(connection: Connection) -> None:
+    _revision(connection)  # raises where the database is newer than this version
+    command.upgrade(_config(connection), "head")
+    for script in sorted(SCRIPTS.glob("*.sql")):
+        connection.exec_driver_sql(script.read_text(), execution_options={"no_parameters": True})
+
+
+@contextmanager
+def _engine(settings: FleetSettings) -> Iterator[Engine]:
+    engine = make_engine(settings.operator_url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def _alone(engine: Engine) -> Iterator[Connection]:
+    """A transaction of which there is one at a time, in which names mean the same for everybody."""
+    with engine.connect() as connection:
+        connection.execute(text("SET LOCAL search_path = pg_catalog, pg_temp"))
+        connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_WAIT}'"))
+        try:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+        except OperationalError as error:
+            if not isinstance(error.orig, psycopg.errors.LockNotAvailable):
+                raise
+            connection.rollback()
+            raise DatabaseUnready(_who_holds_it(connection)) from None
+        connection.execute(text(f"SET LOCAL lock_timeout = '{TABLE_WAIT}'"))
+        yield connection
+
+
+def _who_holds_it(connection: Connection) -> str:
+    found = connection.execute(
+        text(
+            "SELECT a.pid, a.usename, coalesce(host(a.client_addr), 'the server itself'), "
+            "a.xact_start FROM pg_locks l JOIN pg_stat_activity a USING (pid) "
+            "WHERE l.locktype = 'advisory' AND l.granted "
+            "AND ((l.classid::bigint << 32) | l.objid::bigint) = :lock"
+        ),
+        {"lock": LOCK},
+    ).first()
+    if found is None:
+        return "Another command has held the database's lock for long: try again."
+    pid, user, host, since = found
+    return (
+        f"Another `argosy bootstrap` or `migrate` is at work: process {pid} of {user} from {host}"
+        f"{f', since {since:%Y-%m-%d %H:%M:%S} UTC' if since else ''}. Where it hangs, "
+        f"SELECT pg_terminate_backend({pid}) ends it."
+    )
+
+
+def _config(connection: Connection | None = None) -> Config:
+    config = Config(toml_file=str(ROOT / "pyproject.toml"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config())
+
+
+def _revision(connection: Connection) -> str | None:
+    """The database's. Raises DatabaseUnready when this version does not know it."""
+    if not connection.scalar(text("SELECT to_regclass('argosy.alembic_version')")):
+        return None
+    found: str | None = connection.scalar(text("SELECT version_num FROM argosy.alembic_version"))
+    if found and found not in {one.revision for one in _scripts().walk_revisions()}:
+        raise DatabaseUnready(
+            f"The database is at revision {found}, which this version of Argosy does not know: "
+            "run the version that brought it there, or a newer one."
+        )
+    return found
+
+
+def _is_older(revision: str, than: str | None) -> bool:
+    if revision == "base" or revision.startswith("-"):
+        return True
+    line = [one.revision for one in _scripts().walk_revisions()]  # the newest first
+    return than in line and revision in line[line.index(than) + 1 :]
+
+
+def _record(connection: Connection, name: str, detail: dict[str, object] | None) -> None:
+    """To the audit, in the transaction that it is about."""
+    if detail and connection.scalar(text("SELECT to_regclass('argosy.events')")):
+        query = text("INSERT INTO argosy.events (name, detail) VALUES (:name, CAST(:it AS jsonb))")
+        connection.execute(query, {"name": name, "it": json.dumps(detail)})
+
+
+def _enter_buckets(connection: Connection, buckets: dict[str, float | None]) -> None:
+    connection.execute(
+        text(
+            "INSERT INTO argosy.buckets (name, retention_days) VALUES (:name, :days) "
+            "ON CONFLICT (name) DO UPDATE SET retention_days = excluded.retention_days "
+            "WHERE buckets.retention_days IS DISTINCT FROM excluded.retention_days"
+        ),
+        [{"name": name, "days": days} for name, days in buckets.items()],
+    )
