@@ -6,6 +6,7 @@ of failure is provoked; then everything is searched.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -44,6 +45,7 @@ def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
         assert made.stack
         made.stack.start_flower()
         yield made
+        gc.collect()  # results that nobody wants say so to Valkey, while it is there
 
 
 @pytest.fixture(scope="module")
