@@ -27,6 +27,38 @@ FACE = frozenset(
 """Tasks that agents may send; the other `transfer.` tasks are the fleet's own."""
 
 
+REQUESTS = "argosy.requests"  # also in tasks.messages, which imports this one's neighbours
+CANVAS = frozenset({"group", "chord", "chain"})
+OPTIONS = frozenset(
+    {
+        "queue",
+        "exchange",
+        "routing_key",
+        "declare",
+        "headers",
+        "task_id",
+        "root_id",
+        "parent_id",
+        "group_id",
+        "group_index",
+        "chord",
+        "chain",
+        "link",
+        "link_error",
+        "reply_to",
+        "priority",
+        "shadow",
+        "ignore_result",
+        "immutable",
+        "replaced_task_nesting",
+        "stamped_headers",
+        "stamps",
+        "retries",
+        "expires",
+    }
+)
+"""Options that Celery itself gives a chained task, and those that say where it goes."""
+
 RIDING = ("chain", "callbacks", "errbacks", "chord", "group")
 """Fields of a request by which Celery publishes more, also when the task fails."""
 
@@ -68,14 +100,49 @@ def check_signatures(carried: dict[str, Any]) -> None:
         name = signature["task"]
         if name.startswith("transfer.") and name not in FACE:
             raise InvalidRequest(f"Task {name} is the fleet's own and cannot be chained.")
-        options = signature.get("options")
-        headers = options.get("headers") if isinstance(options, dict) else None
-        if isinstance(headers, dict):
-            headers.pop(TOKEN_HEADER, None)
+        if not signature.keys() & {"options", "subtask_type"} and not name.startswith("celery."):
+            continue  # somebody's data: it only has a key of that name
+        if not _is_sound(signature):
+            raise InvalidRequest(f"What is chained as {name[:80]!r} is no Celery signature.")
+        _check_options(signature["options"])
+        signature["options"].get("headers", {}).pop(TOKEN_HEADER, None)
 
 
 def _is_signature(element: Any) -> bool:
-    return isinstance(element, dict) and isinstance(element.get("task"), str)
+    return isinstance(element, dict) and isinstance(element.get("task"), str) and _is_sound(element)
+
+
+def _is_sound(signature: dict[str, Any]) -> bool:
+    """Whether Celery can send it: else a transfer that is done would end in an error of Celery's.
+
+    Of Celery's own tasks only those that stand for a group, a chord or a chain: the
+    others would run in the fleet's process whatever their arguments name.
+    """
+    parts = (("args", list), ("kwargs", dict), ("options", dict))
+    if not all(isinstance(signature.get(name), kind) for name, kind in parts):
+        return False
+    name, kind = signature["task"], signature.get("subtask_type")
+    if name.startswith("celery."):
+        return kind in CANVAS and name == f"celery.{kind}"
+    return kind is None
+
+
+def _check_options(options: dict[str, Any]) -> None:
+    """Raise InvalidRequest where the fleet would publish what the sender itself may not."""
+    if unknown := options.keys() - OPTIONS:
+        raise InvalidRequest(f"A chained task has an option {min(unknown)[:80]!r}: leave it out.")
+    queue = options.get("queue") or ""
+    fits = (
+        isinstance(queue, str)
+        and (queue == REQUESTS or not queue.startswith(("argosy.", "celeryev")))
+        and "pidbox" not in queue
+        and options.get("exchange") in (None, "", REQUESTS)
+        and not options.get("declare")
+        and isinstance(options.get("headers", {}), dict)
+        and isinstance(options.get("task_id", ""), str | None)
+    )
+    if not fits:
+        raise InvalidRequest("A chained task goes to a queue of the agent's own, by its name.")
 
 
 def address(app: Celery, *carried: Any) -> None:

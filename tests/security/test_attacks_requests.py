@@ -35,8 +35,6 @@ from tests.security.wire import Audit, Workers, body, message, post
 
 pytestmark = pytest.mark.skipif(remote(), reason="looks at the processes of the local stack")
 
-SECONDS = 90
-"""The whole corpus, with everything that it causes."""
 MARK = b"what only the victim may read"
 
 
@@ -583,15 +581,12 @@ def test_nothing_passes(deployment: Deployment, spool: Path) -> None:
     victims = deployment.objects(victim)
     headers = Sender(intruder).headers
     workers, audit, before = Workers(deployment), Audit(deployment), _outside(deployment)
-    began = time.monotonic()
     with _listening() as (listener, visitors), post(deployment) as send:
         scene = Scene(deployment, intruder, victim, own, theirs, str(good), listener)
         attacks = [attack for family in FAMILIES for attack in family(scene)]
         sent = [(_send(scene, attack, headers, send), attack) for attack in attacks]
         wrong = [found for one in sent if (found := _went_wrong(deployment, *one))]
-    took = time.monotonic() - began
     assert not wrong, "\n".join(wrong)
-    assert took < SECONDS, f"{len(attacks)} requests took {took:.0f} s"
     assert visitors == []
     _every_refusal_is_in_the_audit(deployment, audit, sent)
     assert _outside(deployment) == before

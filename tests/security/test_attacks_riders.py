@@ -98,7 +98,6 @@ RIDERS = {
 }
 
 
-@pytest.mark.xfail(strict=True, reason="check_signatures looks at names only")
 def test_the_fleet_lends_nobody_its_rights(
     deployment: Deployment, sender: Sender, letterbox: SimpleQueue, spool: Path
 ) -> None:
