@@ -35,13 +35,17 @@ up: $(INSTALLED) ## Leave the whole deployment running on this machine, until Ct
 
 # Testing it
 
+# Most of a test's time is spent waiting for servers, so two files are run at once: each process
+# has servers of its own.
+AT_ONCE := --numprocesses 2 --dist loadfile
+
 .PHONY: test
 test: $(INSTALLED) broker ## Run every test but those of the lanes below (ARGS="-k upload")
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(AT_ONCE) $(ARGS)
 
 .PHONY: test-security
 test-security: $(INSTALLED) broker ## Run every cell of the access matrix, over HTTP and by tasks
-	$(BIN)/python -m pytest -m matrix tests/security $(ARGS)
+	$(BIN)/python -m pytest $(AT_ONCE) -m matrix tests/security $(ARGS)
 
 .PHONY: test-large
 test-large: $(INSTALLED) broker ## Run the test that carries 5 GiB (needs 16 GiB of disk)
@@ -83,6 +87,10 @@ format: $(INSTALLED) ## Format the code, and repair what ruff can
 docs: $(INSTALLED) ## Write the pages of docs/ that are made from the code
 	$(BIN)/python docs/generate.py
 
+.PHONY: site
+site: $(INSTALLED) ## Make the pages for a browser, in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
 .PHONY: lock
 lock: ## Compile requirements.lock anew; UPGRADE=1 takes newer versions
 	@tool=$$(mktemp -d) && trap 'rm -rf "$$tool"' EXIT && \
@@ -106,5 +114,5 @@ $(INSTALLED): requirements.lock pyproject.toml
 
 .PHONY: clean
 clean: ## Remove .venv, caches and the data of `make up`
-	rm -rf .venv .argosy .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	rm -rf .venv .argosy .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist site
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -226,15 +226,25 @@ def login(
     when there is no name or key, and what SignIn.token raises.
     """
     global _signed_in  # noqa: PLW0603  a process acts for one agent
+    session = sign_in(agent, key, settings)
+    session.token()
+    _signed_in = session
+    return session
+
+
+def sign_in(
+    agent: str | None = None, key: str | None = None, settings: AgentSettings | None = None
+) -> SignIn:
+    """A session as `login` opens it, but for its holder alone; nothing is asked of Auth yet.
+
+    Raises NotSignedIn when there is no name or key.
+    """
     settings = settings or agent_settings()
     agent = agent or settings.agent
     secret = key or (settings.agent_key.get_secret_value() if settings.agent_key else None)
     if not agent or not secret:
         raise NotSignedIn("Give an agent's name and key, or set ARGOSY_AGENT and ARGOSY_AGENT_KEY.")
-    session = SignIn(settings, agent, secret, _session_file(settings, agent))
-    session.token()
-    _signed_in = session
-    return session
+    return SignIn(settings, agent, secret, _session_file(settings, agent))
 
 
 def current_token() -> str | None:

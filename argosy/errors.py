@@ -4,7 +4,10 @@
     ├── RequestError                 the request is wrong: change it, do not repeat it
     │   ├── InvalidRequest           invalid_request
     │   ├── IdempotencyConflict      idempotency_conflict
-    │   └── InvalidReference         invalid_reference
+    │   ├── InvalidReference         invalid_reference
+    │   ├── InvalidMessage           invalid_message
+    │   ├── InvalidState             invalid_state
+    │   └── TransferNotFound         transfer_not_found
     ├── SourceError                  the file to send
     │   ├── SourceOutsideSpool       source_outside_spool
     │   ├── SourceMissing            source_missing
@@ -35,6 +38,8 @@
     └── TransferError                the transfer as a whole
         ├── TransferCancelled        transfer_cancelled
         ├── TooManyAttempts          too_many_attempts
+        ├── DeadlineExceeded         deadline_exceeded        (retryable)
+        ├── FleetUnavailable         fleet_unavailable        (retryable)
         └── InternalError            internal_error           (retryable)
 
 `code` is stable and is what rows, metrics and other languages use. `retryable`
@@ -45,6 +50,8 @@ the server asked for, if it asked.
 from __future__ import annotations
 
 from typing import ClassVar
+
+from argosy.redaction import redact
 
 
 class Error(Exception):
@@ -63,6 +70,7 @@ class Error(Exception):
         transfer_id: str | None = None,
         retry_after: float | None = None,
     ) -> None:
+        message = redact(message)  # it goes into rows, results and logs
         super().__init__(message, transfer_id, retry_after)
         self.message = message
         self.transfer_id = transfer_id
@@ -98,6 +106,24 @@ class InvalidReference(RequestError):
     """A file reference lacks a field, has a wrong one, or an unknown version."""
 
     code = "invalid_reference"
+
+
+class InvalidMessage(RequestError):
+    """A message between agents is no JSON, too large, or names too many files."""
+
+    code = "invalid_message"
+
+
+class InvalidState(RequestError):
+    """The transfer is in a state in which this cannot be done: it has ended, or was not begun."""
+
+    code = "invalid_state"
+
+
+class TransferNotFound(RequestError):
+    """There is no transfer of that id, or it is not the agent's to look at."""
+
+    code = "transfer_not_found"
 
 
 class SourceError(Error):
@@ -280,6 +306,20 @@ class TooManyAttempts(TransferError):
     """One step failed again and again; the last error is in the message."""
 
     code = "too_many_attempts"
+
+
+class DeadlineExceeded(TransferError):
+    """The call took longer than its caller allowed. What was moved is kept for the next try."""
+
+    code = "deadline_exceeded"
+    retryable = True
+
+
+class FleetUnavailable(TransferError):
+    """The broker or the result store was not reached, or the fleet did not answer."""
+
+    code = "fleet_unavailable"
+    retryable = True
 
 
 class InternalError(TransferError):

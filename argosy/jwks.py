@@ -22,6 +22,8 @@ FRESH_SECONDS = 300.0
 STALE_SECONDS = 3600.0
 """How long the keys are taken while Auth does not give newer ones."""
 TIMEOUT_SECONDS = 5.0
+TRANSIENT = frozenset({408, 425, 429})
+"""Statuses that say "later" and not "no"."""
 
 
 class ProjectKeys:
@@ -68,10 +70,17 @@ class ProjectKeys:
             self._fetched_at, self._failed = time.monotonic(), False
         except (httpx.HTTPError, ValueError, TypeError) as error:
             log.warning("jwks.unavailable", extra={"error": type(error).__name__})
-            self._failed = True
+            self._failed = not _says_there_are_none(error)
             if time.monotonic() >= self._fetched_at + STALE_SECONDS:
                 self._keys = {}
         self._asked_at = time.monotonic()
+
+
+def _says_there_are_none(error: Exception) -> bool:
+    """Whether Auth has answered, and has no such page: a project without public keys."""
+    if not isinstance(error, httpx.HTTPStatusError):
+        return False
+    return error.response.is_client_error and error.response.status_code not in TRANSIENT
 
 
 def _fetch(url: str) -> dict[str, jwt.PyJWK]:

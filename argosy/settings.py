@@ -117,6 +117,15 @@ class AgentSettings(BaseSettings):
     supabase_anon_key: SecretStr = Field(
         validation_alias="SUPABASE_ANON_KEY", description="The project's public (anon) key."
     )
+    supabase_project_ref: str | None = Field(
+        None,
+        validation_alias="SUPABASE_PROJECT_REF",
+        description="The project's reference; by default the first label of a `supabase.co` "
+        "address, else `stub`, as self-hosted Storage calls itself.",
+    )
+    supabase_region: str = Field(
+        "us-east-1", description="Region in the S3 signature: the server's own or us-east-1."
+    )
     broker_url: BrokerUrl = Field(
         validation_alias="BROKER_URL",
         repr=False,
@@ -134,6 +143,77 @@ class AgentSettings(BaseSettings):
         description="Folder of the agent's session, for its owner's eyes only; "
         "`$XDG_STATE_HOME/argosy` when not set.",
     )
+    journal_dir: Annotated[Path | None, BeforeValidator(_none_if_empty)] = Field(
+        None,
+        description="Folder where a client notes how far its transfers are, to go on after a "
+        "crash; `$XDG_STATE_HOME/argosy/journal` when not set.",
+    )
+    cache_dir: Annotated[Path | None, BeforeValidator(_none_if_empty)] = Field(
+        None,
+        description="Folder of the files that a client has fetched; "
+        "`$XDG_CACHE_HOME/argosy` when not set.",
+    )
+    cache_bytes: int = Field(
+        10 * 1024**3, ge=0, description="Bytes that the cache of fetched files may take; 0: none."
+    )
+    metadata_entries: int = Field(
+        1000, ge=0, description="Files whose metadata a client keeps in memory; 0: none."
+    )
+    metadata_seconds: float = Field(
+        30, ge=0, description="How long a client takes metadata from memory."
+    )
+    parallel: int = Field(
+        4, ge=1, le=64, description="Parts of one file that a client moves at once."
+    )
+    connections: int = Field(64, ge=1, description="HTTP connections that a process holds at most.")
+    deadline_seconds: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="Time that one call of the client may take; no limit when not set."
+    )
+    progress_seconds: float = Field(
+        0.5, ge=0.1, description="Least time between two reports of a transfer's progress."
+    )
+    bucket: Bucket = Field("agent-transfers", description="Bucket of uploads that name none.")
+    persistent_bucket: Bucket = Field(
+        "persistent-data", description="Bucket of the files that are kept."
+    )
+    retention_days: float = Field(
+        7, gt=0, description="Days that a file stays in the transfers bucket."
+    )
+    chunk_threshold: int = Field(
+        100_000_000, ge=0, description="Bytes above which a file is moved in parts."
+    )
+    part_size: int = Field(
+        16 * MIB,
+        ge=S3_MIN_PART_BYTES,
+        le=S3_MAX_PART_BYTES,
+        description="Bytes in a part; grown where a file would need over 10,000 parts.",
+    )
+    storage_attempts: int = Field(6, ge=1, description="Tries of one storage request.")
+    storage_deadline_seconds: float = Field(
+        60, gt=0, description="Time that one storage request may take, retries included."
+    )
+    message_bytes: int = Field(
+        128 * 1024,
+        ge=0,
+        le=8 * MIB,
+        description="Bytes of a message's body above which it travels as a file.",
+    )
+    message_references: int = Field(
+        100, ge=1, description="Files that one message may name, for an inbox to fetch them."
+    )
+    message_fetch_bytes: int = Field(
+        10 * 1024**3, ge=0, description="Bytes that an inbox fetches for one message at most."
+    )
+    message_attempts: int = Field(
+        5, ge=1, description="Times that a message is handled before it is a dead letter."
+    )
+
+    @property
+    def project_ref(self) -> str:
+        """The project's reference, as its S3 endpoint wants it for an access key."""
+        host = urlsplit(self.supabase_url).hostname or ""
+        hosted = host.partition(".")[0] if host.endswith(".supabase.co") else "stub"
+        return self.supabase_project_ref or hosted
 
 
 class FleetSettings(AgentSettings):
@@ -152,13 +232,6 @@ class FleetSettings(AgentSettings):
         None,
         validation_alias="SUPABASE_JWT_SIGNING_KEY",
         description="The project's private signing key as a JWK (ES256), instead of the secret.",
-    )
-    supabase_project_ref: str = Field(
-        validation_alias="SUPABASE_PROJECT_REF",
-        description="The project's reference (`local` or `stub` when self-hosted).",
-    )
-    supabase_region: str = Field(
-        "us-east-1", description="Region in the S3 signature: the server's own or us-east-1."
     )
     database_url: DatabaseUrl = Field(
         validation_alias="DATABASE_URL",
@@ -181,7 +254,6 @@ class FleetSettings(AgentSettings):
         min_length=1,
         description=f"Folders that sources and destinations are in, separated by `{os.pathsep}`.",
     )
-    bucket: Bucket = Field("agent-transfers", description="Bucket of uploads that name none.")
     bucket_size_limit: int = Field(
         50 * 1024**3, gt=0, description="Bytes that a file in the fleet's buckets may have."
     )
@@ -189,18 +261,6 @@ class FleetSettings(AgentSettings):
         None,
         description="Content types that the fleet's buckets take, separated by commas "
         "(`image/*` works); all when not set.",
-    )
-    retention_days: float = Field(
-        7, gt=0, description="Days that a file stays in the transfers bucket."
-    )
-    chunk_threshold: int = Field(
-        100_000_000, ge=0, description="Bytes above which a file is moved in parts."
-    )
-    part_size: int = Field(
-        16 * MIB,
-        ge=S3_MIN_PART_BYTES,
-        le=S3_MAX_PART_BYTES,
-        description="Bytes in a part; grown where a file would need over 10,000 parts.",
     )
     window: int = Field(
         8, ge=1, le=10_000, description="Chunk messages of one transfer in the queue at once."
@@ -217,6 +277,9 @@ class FleetSettings(AgentSettings):
     max_attempts: int = Field(
         10, ge=1, description="Times that a chunk or a stage is tried before the transfer fails."
     )
+    pin_days: float = Field(
+        30, gt=0, description="Days after which a message that nobody acknowledged keeps no file."
+    )
     give_up_hours: float = Field(
         24, gt=0, description="Hours that a transfer may last while Storage is unavailable."
     )
@@ -226,15 +289,6 @@ class FleetSettings(AgentSettings):
     agent_token_seconds: int = Field(
         600, ge=60, description="Life of the token that a worker mints for a transfer's agent."
     )
-    progress_seconds: float = Field(
-        0.5, ge=0.1, description="Least time between two PROGRESS states of a transfer."
-    )
-    storage_attempts: int = Field(
-        6, ge=1, description="Tries of one storage request inside a task."
-    )
-    storage_deadline_seconds: float = Field(
-        60, gt=0, description="Time that one storage request may take, retries included."
-    )
     database_wait_seconds: float = Field(
         120, ge=0, description="How long a task waits for a lost database before it hands back."
     )
@@ -242,10 +296,11 @@ class FleetSettings(AgentSettings):
     child_memory_mb: int = Field(
         190, ge=64, description="Resident MB after which a worker's child is replaced."
     )
-    agent_queue: str = Field(
-        "celery",
+    agent_queue: str | None = Field(
+        None,
         min_length=1,
-        description="Queue of a chained task that the fleet does not know and that names none.",
+        description="Queue of a chained task that the fleet does not know and that names none; "
+        "by default the inbox of the agent that chained it.",
     )
     flower_port: int = Field(5555, ge=0, le=65535, description="Port of `argosy flower`.")
     state_dir: Path = Field(

@@ -92,7 +92,7 @@ class Project:
         """Of requests to the S3 protocol."""
         settings = self._settings
         anon_key = settings.supabase_anon_key.get_secret_value()
-        endpoint = Endpoint(f"{self.url}/storage/v1/s3", settings.supabase_project_ref, anon_key)
+        endpoint = Endpoint(f"{self.url}/storage/v1/s3", settings.project_ref, anon_key)
         return SessionSignature(endpoint, lambda: token)
 
     @cached_property

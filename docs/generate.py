@@ -7,18 +7,22 @@ python docs/generate.py --check
 from __future__ import annotations
 
 import inspect
+import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import SecretStr
+import command_line
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 
+from argosy.envelope import Envelope
 from argosy.errors import BY_CODE, Error
+from argosy.reference import FileReference
 from argosy.settings import (
     MIB,
     AgentSettings,
@@ -42,10 +46,10 @@ STATE_MEANINGS = {
     State.PLANNED: "Size and parts are known; the chunk ledger is laid out.",
     State.MOVING: "Chunks are being carried; each has a lease of its own.",
     State.ASSEMBLING: "Every byte has been carried; it is put together and verified.",
-    State.COMPLETED: "There, whole and verified.",
-    State.PAUSED: "Held; nothing is carried. The fleet does not set it yet.",
+    State.COMPLETED: "There, whole and verified. What an agent has stored itself begins here.",
+    State.PAUSED: "Held on request: parts on their way arrive, no other begins.",
     State.FAILED: "Ended by an error, which is in the row; `cleanup` removes what is left.",
-    State.CANCELLED: "Ended on request; cleaned up like a failure. The fleet does not set it yet.",
+    State.CANCELLED: "Ended on request; cleaned up like a failure.",
     State.EXPIRED: "Completed, and removed after its time. The fleet does not set it yet.",
 }
 
@@ -159,6 +163,7 @@ def states_page() -> str:
 def _diagram() -> Iterable[str]:
     yield "stateDiagram-v2"
     yield f"    [*] --> {State.QUEUED}"
+    yield f"    [*] --> {State.COMPLETED}: registered"
     for state, following in TRANSITIONS.items():
         yield from (f"    {state} --> {after}" for after in State if after in following)
     yield from (f"    {state} --> [*]" for state in State if not TRANSITIONS[state])
@@ -198,9 +203,33 @@ def _error(kind: type[Error]) -> tuple[str, ...]:
     return f"`{kind.code}`", name, "yes" if kind.retryable else "no", meaning
 
 
+# Schemas
+
+
+def _json_schema(kind: type[BaseModel], name: str, title: str) -> str:
+    """The JSON Schema of a document that programs without this library read and write."""
+    made = kind.model_json_schema(by_alias=True)
+    head = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:argosy:{name}",
+        "title": title,
+    }
+    for one in (made, *made.get("$defs", {}).values()):
+        if "schema" in one["properties"] and "schema" not in one["required"]:
+            one["required"].insert(0, "schema")  # by it a reference is told from other objects
+    return json.dumps({**head, **made, "title": title}, indent=2, ensure_ascii=False) + "\n"
+
+
 def pages() -> dict[str, str]:
     """The generated pages by file name."""
-    return {"settings.md": settings_page(), "states.md": states_page(), "errors.md": errors_page()}
+    return {
+        "settings.md": settings_page(),
+        "states.md": states_page(),
+        "errors.md": errors_page(),
+        "command-line.md": _page("The command line", *command_line.sections()),
+        "reference.schema.json": _json_schema(FileReference, "file:v1", "A file reference"),
+        "message.schema.json": _json_schema(Envelope, "message:v1", "A message between agents"),
+    }
 
 
 def stale() -> list[str]:

@@ -1,4 +1,4 @@
-"""`python -m local up`: the whole deployment on this machine, until Ctrl-C."""
+"""`argosy up`, or `python -m local up`: the whole deployment on this machine, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -41,12 +41,33 @@ def main() -> None:
     show_default=True,
     help="The folder of everything: databases, files, logs, secrets.",
 )
-@click.option("--workers", type=click.IntRange(min=0), default=2, show_default=True)
-@click.option("--concurrency", type=click.IntRange(min=1), default=2, show_default=True)
-@click.option("--broker", type=click.Choice(get_args(Broker)), default="auto", show_default=True)
-@click.option("--flower/--no-flower", default=True, show_default=True)
+@click.option(
+    "--workers", type=click.IntRange(min=0), default=2, show_default=True, help="How many."
+)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(min=1),
+    default=2,
+    show_default=True,
+    help="Processes of each worker.",
+)
+@click.option(
+    "--broker",
+    type=click.Choice(get_args(Broker)),
+    default="auto",
+    show_default=True,
+    help="auto is RabbitMQ where it is installed, else Valkey.",
+)
+@click.option(
+    "--flower/--no-flower", default=True, show_default=True, help="With the operators' page."
+)
 def up(*, data: Path, workers: int, concurrency: int, broker: Broker, flower: bool) -> None:
-    """Start everything, say how an agent connects, and end everything on Ctrl-C."""
+    """Start everything, say how an agent connects, and end everything on Ctrl-C.
+
+    Servers and fleet run on this machine alone, on free ports, out of one folder.
+
+    Example: argosy up --data /tmp/argosy
+    """
     try:
         stack = Stack(data, broker=broker)
         _heed_signals(stack)
@@ -69,7 +90,10 @@ def _start(stack: Stack, workers: int, concurrency: int, *, flower: bool) -> Non
         stack.bootstrap()
     for number in range(1, workers + 1):
         with _step(f"worker {number}"):
-            stack.start_worker(f"worker{number}", concurrency)
+            stack.start_worker(f"worker{number}", concurrency, "--no-control")
+    if workers:
+        with _step("the worker for questions and cancellations"):
+            stack.start_worker("control", 2, "--control")
     with _step("beat"):
         stack.start_beat()
     if flower:

@@ -98,10 +98,12 @@ class Stack:
         """Make the project ready: schema, policies, roles, buckets."""
         return fleet.run("bootstrap", self.operator_environment, self.data)
 
-    def start_worker(self, name: str, concurrency: int = 2, **environment: str) -> Server:
-        """Start one more worker, with these variables over the stack's."""
+    def start_worker(
+        self, name: str, concurrency: int = 2, *options: str, **environment: str
+    ) -> Server:
+        """Start one more `argosy worker`, with these variables over the stack's."""
         worker = fleet.Worker(
-            name, self.data, concurrency, lambda: {**self.environment, **environment}
+            name, self.data, concurrency, lambda: {**self.environment, **environment}, *options
         )
         return self._join(worker)
 
@@ -215,7 +217,13 @@ class Stack:
 
         Where `argosy agents add` prints a BROKER_URL for each agent, there is none here.
         """
-        for_agents = ("SUPABASE_URL", "SUPABASE_ANON_KEY", "RESULT_URL", "ARGOSY_SPOOL")
+        for_agents = (
+            "SUPABASE_URL",
+            "SUPABASE_ANON_KEY",
+            "SUPABASE_PROJECT_REF",
+            "RESULT_URL",
+            "ARGOSY_SPOOL",
+        )
         shared = {name: self.environment[name] for name in for_agents}
         shared["RESULT_URL"] = self.valkey.agents_url
         shared["ARGOSY_SESSION_DIR"] = str(self.data / "sessions")

@@ -10,6 +10,7 @@ from models.derivative import Derivative
 from models.event import Event, Outcome
 from models.grant import Access, Grant
 from models.heartbeat import Heartbeat
+from models.pin import Pin
 from models.transfer import ENDED, TRANSITIONS, Kind, State, Transfer
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Heartbeat",
     "Kind",
     "Outcome",
+    "Pin",
     "Role",
     "State",
     "Transfer",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
@@ -51,3 +51,21 @@ def sees(session: Session, agent_id: UUID, bucket: str, path: str) -> bool:
     with as_agent(session, agent_id):
         query = text("SELECT 1 FROM storage.objects WHERE bucket_id = :bucket AND name = :path")
         return session.scalar(query, {"bucket": bucket, "path": path}) is not None
+
+
+def first_unseen(
+    session: Session, agent_id: UUID, objects: Sequence[tuple[str, str]]
+) -> tuple[str, str] | None:
+    """The first of these objects (bucket and path) that is not there, or not the agent's to read.
+
+    One look-up by its name each: a join would ask the policy about every object there is.
+    """
+    query = text(
+        "SELECT bucket, path FROM unnest(cast(:buckets AS text[]), cast(:paths AS text[])) "
+        "WITH ORDINALITY AS wanted(bucket, path, number) WHERE (SELECT 1 FROM storage.objects "
+        "WHERE bucket_id = wanted.bucket AND name = wanted.path) IS NULL ORDER BY number LIMIT 1"
+    )
+    asked = {"buckets": [bucket for bucket, _ in objects], "paths": [path for _, path in objects]}
+    with as_agent(session, agent_id):
+        found = session.execute(query, asked).one_or_none()
+    return (found.bucket, found.path) if found else None

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Select, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from models.batch import at_once
 from models.continuation import Continuation
 from models.transfer import ENDED, State, Transfer
 
@@ -78,7 +79,7 @@ def due_continuations(
         .limit(limit)
         .with_for_update(of=Continuation, skip_locked=True)
     )
-    return _publish_again(session, late, republish_seconds)
+    return _publish_again(session, at_once(late), republish_seconds)
 
 
 def due_assemblies(
@@ -111,7 +112,7 @@ def due_cleanups(session: Session, *, limit: int, republish_seconds: float) -> S
     age = func.greatest(func.now() - Transfer.ended_at, timedelta(seconds=republish_seconds))
     return session.scalars(
         update(Transfer)
-        .where(Transfer.id.in_(late))
+        .where(Transfer.id.in_(at_once(late)))
         .values(republish_at=func.now() + age)
         .returning(Transfer.id)
         .execution_options(**_NO_SYNC)
@@ -140,7 +141,7 @@ def _due_transfers(states: tuple[State, ...], limit: int) -> Select[UUID]:
 def _mark_sent(session: Session, late: Select[UUID], republish_seconds: float) -> Sequence[UUID]:
     return session.scalars(
         update(Transfer)
-        .where(Transfer.id.in_(late))
+        .where(Transfer.id.in_(at_once(late)))
         .values(republish_at=func.now() + timedelta(seconds=republish_seconds))
         .returning(Transfer.id)
         .execution_options(**_NO_SYNC)

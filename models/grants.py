@@ -76,6 +76,16 @@ def end_with_file(session: Session, transfer_id: UUID, expires_at: datetime | No
         )
 
 
+def belong_to(session: Session, transfer_id: UUID, *, bucket: str, path: str) -> None:
+    """Make grants that were given before the file had a row the file's own."""
+    session.execute(
+        update(Grant)
+        .where(Grant.bucket == bucket, Grant.path == path, Grant.transfer_id.is_(None))
+        .values(transfer_id=transfer_id)
+        .execution_options(synchronize_session=False)
+    )
+
+
 def revoke(session: Session, grantees: Iterable[Grantee], *, bucket: str, path: str) -> list[str]:
     """Take every access to this path from them; returns the names of those who had any."""
     had = []

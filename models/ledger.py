@@ -27,13 +27,13 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from argosy.errors import Error
+from argosy.storage.parts import count_parts
+from models.batch import at_once
 from models.chunk import DIGEST, Chunk, ChunkState
 from models.transfer import State, Transfer
 from models.transitions import advance, record
 
 _NO_SYNC = {"synchronize_session": False, "populate_existing": True}
-MAX_PARTS = 10_000
-"""S3: a multipart upload has at most 10,000 parts."""
 
 
 @dataclass(frozen=True)
@@ -45,18 +45,6 @@ class Stored:
     assembling: bool = False
     bytes_done: int = 0
     progress_due: bool = False
-
-
-def part_size_for(size: int, part_size: int) -> int:
-    """Bytes in a part: the setting, grown by whole MiB until 10,000 parts suffice."""
-    mib = 1024 * 1024
-    needed = -(-size // MAX_PARTS)
-    return max(part_size, -(-needed // mib) * mib)
-
-
-def count_parts(size: int, part_size: int) -> int:
-    """How many parts a file has: an empty one has one, of no bytes."""
-    return max(1, -(-size // part_size)) if part_size else 1
 
 
 def lay_out(
@@ -103,6 +91,37 @@ def open_window(
     ).all()
 
 
+def empty_window(session: Session, transfer_id: UUID) -> None:
+    """Have those chunks wait again that nobody holds: their messages count no more.
+
+    No lock is waited for: whoever stores a chunk holds its lock and waits for the transfer's.
+    """
+    gone = and_(Chunk.state == ChunkState.MOVING, Chunk.lease_until < func.now())
+    nobodys = (
+        select(Chunk.number)
+        .where(Chunk.transfer_id == transfer_id, or_(Chunk.state == ChunkState.QUEUED, gone))
+        .with_for_update(skip_locked=True)
+    )
+    session.execute(
+        update(Chunk)
+        .where(Chunk.transfer_id == transfer_id, Chunk.number.in_(at_once(nobodys)))
+        .values(state=ChunkState.WAITING, lease_until=None)
+        .execution_options(**_NO_SYNC)
+    )
+
+
+def refill_window(
+    session: Session, transfer_id: UUID, window: int, republish_seconds: float
+) -> Sequence[int]:
+    """Open the window of a transfer that was paused; the messages are due to be sent."""
+    empty_window(session, transfer_id)
+    busy = and_(Chunk.state.in_((ChunkState.QUEUED, ChunkState.MOVING)), Chunk.number != DIGEST)
+    digest_waits = and_(Chunk.state == ChunkState.WAITING, Chunk.number == DIGEST)
+    counts = select(func.count().filter(busy), func.count().filter(digest_waits))
+    taken, digests = session.execute(counts.where(Chunk.transfer_id == transfer_id)).one()
+    return open_window(session, transfer_id, max(0, window - taken) + digests, republish_seconds)
+
+
 def claim_chunk(
     session: Session,
     transfer_id: UUID,
@@ -134,11 +153,14 @@ def claim_chunk(
 
 
 def renew_chunk(session: Session, chunk: Chunk, lease_seconds: float) -> bool:
-    """Prolong a claim; False when it was lost or the transfer moves no more."""
+    """Prolong a claim; False when it was lost or the transfer has ended.
+
+    A chunk that is on its way when its transfer is paused may arrive.
+    """
     lease_end = func.now() + timedelta(seconds=lease_seconds)
     result = session.execute(
         update(Chunk)
-        .where(_held(chunk), _transfer_is(chunk.transfer_id, State.MOVING))
+        .where(_held(chunk), _transfer_is(chunk.transfer_id, State.MOVING, State.PAUSED))
         .values(lease_until=lease_end, republish_at=lease_end)
         .returning(Chunk.number)
         .execution_options(**_NO_SYNC)
@@ -243,7 +265,8 @@ def store_chunk(
         soon = func.now() + timedelta(seconds=republish_seconds)
         advance(session, transfer, State.ASSEMBLING, republish_at=soon)
         return Stored(won=True, assembling=True, bytes_done=transfer.bytes_done)
-    opened = open_window(session, transfer.id, 1, republish_seconds) if transfer.chunks_left else ()
+    goes_on = transfer.chunks_left and transfer.state == State.MOVING
+    opened = open_window(session, transfer.id, 1, republish_seconds) if goes_on else ()
     return Stored(
         won=True,
         next_number=next(iter(opened), None),
@@ -302,7 +325,7 @@ def due_chunks(
     wait = republish_seconds * func.power(2.0, func.least(Chunk.publications, 6))
     rows = session.execute(
         update(Chunk)
-        .where(tuple_(Chunk.transfer_id, Chunk.number).in_(late))
+        .where(tuple_(Chunk.transfer_id, Chunk.number).in_(at_once(late)))
         .values(
             state=ChunkState.QUEUED,
             lease_until=None,
@@ -324,5 +347,6 @@ def _held(chunk: Chunk) -> ColumnElement[bool]:
     )
 
 
-def _transfer_is(transfer_id: UUID, state: State) -> ColumnElement[bool]:
-    return select(Transfer.id).where(Transfer.id == transfer_id, Transfer.state == state).exists()
+def _transfer_is(transfer_id: UUID, *states: State) -> ColumnElement[bool]:
+    there = (Transfer.id == transfer_id, Transfer.state.in_(states))
+    return select(Transfer.id).where(*there).exists()

@@ -109,6 +109,10 @@ class Transfer(Base):
     object_name: Mapped[str]
     name: Mapped[str]
     content_type: Mapped[str]
+    # What the agent says of it itself; SQLAlchemy has its own `metadata`.
+    user_metadata: Mapped[dict[str, str] | None] = mapped_column(
+        "metadata", JSONB(none_as_null=True)
+    )
     path: Mapped[str]
     fingerprint: Mapped[dict[str, int] | None] = mapped_column(JSONB)
     size: Mapped[int | None] = mapped_column(BigInteger)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -39,13 +40,15 @@ def advance(
     to: State,
     *,
     epoch: int | None = None,
+    detail: Mapping[str, Any] | None = None,
     **values: Any,
 ) -> Transfer | None:
     """Move a transfer from the state it was read in to another, if nobody was faster.
 
     Returns the row as it is then, or None. With `epoch`, only while that claim
-    stands; the claim ends with the stage. Raises IllegalTransition when the
-    machine has no such change.
+    stands; the claim ends with the stage. `values` are columns of the row, and
+    `detail` is noted in the audit. Raises IllegalTransition when the machine has
+    no such change.
     """
     before = State(transfer.state)
     if to not in TRANSITIONS[before]:
@@ -58,7 +61,7 @@ def advance(
     moved = session.scalars(
         update(Transfer)
         .where(*guard)
-        .values(state=to, lease_until=None, attempts=0, **values)
+        .values({"state": to, "lease_until": None, "attempts": 0, **values})
         .returning(Transfer)
         .execution_options(**_NO_SYNC)
     ).one_or_none()
@@ -72,7 +75,7 @@ def advance(
             epoch=moved.epoch,
             outcome=_outcome(to, moved.error_code),
             reason=moved.error_code,
-            detail={"kind": moved.kind},
+            detail={"kind": moved.kind, **(detail or {})},
         )
     return moved
 
@@ -131,6 +134,17 @@ def renew(session: Session, transfer: Transfer, lease_seconds: float) -> bool:
     return result.one_or_none() is not None
 
 
+def still_claimed(session: Session, transfer: Transfer) -> bool:
+    """Whether a claimed stage still is; if so, nobody changes that before the transaction ends."""
+    query = (
+        select(Transfer.id)
+        .where(Transfer.id == transfer.id, Transfer.epoch == transfer.epoch)
+        .where(Transfer.state == transfer.state)
+        .with_for_update()
+    )
+    return session.scalar(query) is not None
+
+
 def release(
     session: Session, transfer: Transfer, error: Error, *, retry_in: float, blameless: bool
 ) -> None:
@@ -166,6 +180,22 @@ def fail(session: Session, transfer_id: UUID, error: Error, *, epoch: int | None
         session, transfer, State.FAILED, error_code=error.code, error_message=error.message
     )
     return ended is not None
+
+
+def clean_again(session: Session, transfer_id: UUID) -> bool:
+    """Have a failed or cancelled transfer cleaned once more; False for any other.
+
+    A worker lets go of it only now: what it was at may have arrived after a clean-up, or
+    beside one, which the new epoch keeps from being the last.
+    """
+    result = session.execute(
+        update(Transfer)
+        .where(Transfer.id == transfer_id, Transfer.state.in_((State.FAILED, State.CANCELLED)))
+        .values(cleaned_at=None, lease_until=None, epoch=Transfer.epoch + 1)
+        .returning(Transfer.id)
+        .execution_options(**_NO_SYNC)
+    )
+    return result.one_or_none() is not None
 
 
 def recorded_error(transfer: Transfer) -> Error:

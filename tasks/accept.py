@@ -12,13 +12,13 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from argosy.errors import AccessDenied, BucketNotFound, IdempotencyConflict
+from argosy.naming import object_name
 from models import Access, Act, Agent, Transfer
 from models.access import NOT_OURS, decide
 from models.continuations import add
 from models.transitions import record
 from tasks.base import RequestTask
 from tasks.fleet import fleet
-from tasks.naming import object_name
 from tasks.requests import DownloadRequest, Place, UploadRequest
 from tasks.sender import Sender, known, parsed, refusing, require_agent
 from tasks.sharing import share
@@ -48,12 +48,20 @@ def accept(
 def _enter(session: Session, sender: Sender, request: UploadRequest | DownloadRequest) -> Transfer:
     agent = require_agent(session, sender)
     transfer = _find_or_add(session, sender.task_id, agent, request)
+    owe(session, sender, transfer)
+    return transfer
+
+
+def owe(session: Session, sender: Sender, transfer: Transfer) -> None:
+    """Note that the sender waits for this transfer.
+
+    Raises IdempotencyConflict where its task id is another request's.
+    """
     again = fleet().settings.republish_seconds
     if session.get(Act, sender.task_id):
         raise IdempotencyConflict("This task id was used for a different request: use a new one.")
     if not add(session, sender.task_id, transfer.id, sender.caller, again):
         raise IdempotencyConflict("This task id waits for another transfer: use a new one.")
-    return transfer
 
 
 def _find_or_add(
@@ -75,7 +83,7 @@ def _find_or_add(
     ).one_or_none()
     if added is not None:
         if isinstance(request, UploadRequest):
-            _may_upload(session, agent, added)
+            may_upload(session, agent, added.name, added.bucket, added.object_name)
             place = Place(bucket=added.bucket, path=added.object_name)
             share(session, agent, place, request.share_with, request_id=task_id)
         detail = {"kind": added.kind}
@@ -84,15 +92,17 @@ def _find_or_add(
     return _same_request(session, task_id, agent.id, request)
 
 
-def _may_upload(session: Session, agent: Agent, transfer: Transfer) -> None:
-    """Refuse at the door what the policies would: a failed upload is cleaned up after."""
-    decision = decide(session, agent.id, transfer.bucket, transfer.object_name, Access.WRITE)
+def may_upload(session: Session, agent: Agent, name: str, bucket: str, path: str) -> None:
+    """Refuse at the door what the policies would: a failed upload is cleaned up after.
+
+    Raises BucketNotFound, AccessDenied.
+    """
+    decision = decide(session, agent.id, bucket, path, Access.WRITE)
     if decision.because == NOT_OURS:
-        raise BucketNotFound(f"There is no bucket {transfer.bucket} in this fleet.")
+        raise BucketNotFound(f"There is no bucket {bucket} in this fleet.")
     if not decision.allowed:
         raise AccessDenied(
-            f"Agent {agent.name} may not upload {transfer.name} to {transfer.bucket}: "
-            f"{decision.because}."
+            f"Agent {agent.name} may not upload {name} to {bucket}: {decision.because}."
         )
 
 
@@ -118,6 +128,7 @@ def _columns(
             "name": request.real_name,
             "content_type": request.media_type,
             "path": request.source,
+            "user_metadata": request.metadata or None,
         }
     reference = request.reference
     return {

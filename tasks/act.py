@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from argosy.errors import IdempotencyConflict
-from models import Act, Agent, Transfer
+from models import Act, Agent, Continuation, Transfer
 from tasks.base import RequestTask
 from tasks.fleet import fleet
 from tasks.requests import Request
@@ -63,6 +63,7 @@ def _enter(session: Session, sender: Sender, what: str) -> Entered:
     added = session.scalar(row.on_conflict_do_nothing().returning(Act.id))
     entered = session.get_one(Act, sender.task_id)
     same = (entered.agent_id, entered.request_sha256) == (sender.agent_id, what)
-    if not same or session.get(Transfer, sender.task_id) is not None:
+    taken = any(session.get(kind, sender.task_id) for kind in (Transfer, Continuation))
+    if not same or taken:
         raise IdempotencyConflict("This task id was used for a different request: use a new one.")
     return Entered(sender.task_id, again=added is None)

@@ -17,7 +17,7 @@ from models import ENDED, Continuation, Kind, State, Transfer
 from models.continuations import owed
 from models.grants import end_with_file, granted_on
 from models.ledger import stored_parts
-from models.transitions import advance, claim, recorded_error
+from models.transitions import advance, claim, recorded_error, still_claimed
 from tasks.claims import StageClaim, holding
 from tasks.clean import abort_uploads
 from tasks.describe import describe_object, reference_to
@@ -73,7 +73,7 @@ def assemble(transfer: Transfer) -> FileReference | str | None:
         if transfer.kind == Kind.UPLOAD:
             facts = _assemble_object(transfer)
         else:
-            _assemble_file(transfer, lease)
+            _verify_file(transfer, lease)
         done, others = fleet().transact(lambda session: _complete(session, transfer, facts))
     log.info("transfer.completed", size=done.size, kind=done.kind)
     for continuation in others:
@@ -84,7 +84,15 @@ def assemble(transfer: Transfer) -> FileReference | str | None:
 def _complete(
     session: Session, transfer: Transfer, facts: dict[str, Any]
 ) -> tuple[Transfer, list[Continuation]]:
-    """Enter the transfer as completed; also say who else waits for it."""
+    """Enter the transfer as completed; also say who else waits for it.
+
+    A downloaded file gets its name while the row is locked: not once the
+    transfer was cancelled.
+    """
+    if not still_claimed(session, transfer):
+        raise LeaseLost
+    if transfer.kind == Kind.DOWNLOAD:
+        _partial(transfer).publish()
     done = advance(session, transfer, State.COMPLETED, epoch=transfer.epoch, **facts)
     if done is None:
         raise LeaseLost
@@ -135,7 +143,7 @@ def _verify_object(store: ObjectStore, transfer: Transfer, etags: list[str]) -> 
         head.etag,
         md5=transfer.md5,
         part_md5s=etags if transfer.upload_id else None,
-        parts=transfer.part_count,
+        parts=transfer.part_count if transfer.upload_id else None,
     )
     if head.size != transfer.size or agrees is False:
         raise ChecksumMismatch(
@@ -145,9 +153,12 @@ def _verify_object(store: ObjectStore, transfer: Transfer, etags: list[str]) -> 
     return head.etag
 
 
-def _assemble_file(transfer: Transfer, lease: Lease) -> None:
-    partial = Partial(fleet().spool, transfer.path, str(transfer.id))
-    with partial.open_whole() as fd:
+def _partial(transfer: Transfer) -> Partial:
+    return Partial(fleet().spool, transfer.path, str(transfer.id))
+
+
+def _verify_file(transfer: Transfer, lease: Lease) -> None:
+    with _partial(transfer).open_whole() as fd:
         size = os.fstat(fd).st_size
         sha256 = sha256_file(fd, size, lease.check)
         if (size, sha256) != (transfer.size, transfer.sha256):
@@ -156,4 +167,3 @@ def _assemble_file(transfer: Transfer, lease: Lease) -> None:
                 f"{transfer.sha256}: ask its owner for a new reference."
             )
         os.fsync(fd)
-    partial.publish()

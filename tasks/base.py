@@ -25,7 +25,7 @@ from models.database import is_lost
 from models.transitions import record
 from tasks.envelope import address, put_on, signatures_in, take_off
 from tasks.fleet import fleet
-from tasks.messages import REQUESTS
+from tasks.messages import CONTROL, REQUESTS
 from tasks.refusal import refuse
 from tasks.seal import SEAL_HEADER, is_sealed
 
@@ -162,6 +162,9 @@ class RequestTask(OwedTask):
         except TypeError as error:
             raise InvalidRequest(f"{self.name}: {error}.") from None
         _check_times(self.request)
+        sent_by = (self.request.delivery_info or {}).get("routing_key")
+        if sent_by == CONTROL != self.routing_key:
+            raise InvalidRequest(f"{self.name} is a request for bytes: send it to {REQUESTS}.")
 
     def surprised_by(self, error: Exception) -> InternalError:
         """The same; before anybody was known to ask, it is a refusal like any other."""

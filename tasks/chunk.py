@@ -10,16 +10,17 @@ from celery import shared_task
 from sqlalchemy.orm import Session
 
 from argosy.errors import Error
+from argosy.files import write_at
 from argosy.storage.body import FileRange
 from models import Chunk, Kind, Transfer
 from models.ledger import Stored, claim_chunk, store_chunk
 from tasks.base import FleetTask
-from tasks.claims import ChunkClaim, PutBack, holding
+from tasks.claims import ChunkClaim, PutBack, holding, leave
 from tasks.describe import object_metadata
 from tasks.fleet import fleet
 from tasks.follow import follow
 from tasks.lease import Lease, LeaseLost
-from tasks.spool import Partial, write_at
+from tasks.spool import Partial
 
 log = structlog.get_logger(__name__)
 
@@ -85,6 +86,7 @@ def enter(claimed: Chunk, etag: str | None, **facts: str) -> Stored:
         )
     )
     if not stored.won:
+        leave(claimed.transfer_id)
         raise LeaseLost
     return stored
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
+from uuid import UUID
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -17,7 +18,7 @@ from argosy.errors import Error, InternalError, StorageUnavailable, TooManyAttem
 from models import Chunk, Continuation, Transfer
 from models.continuations import owed
 from models.ledger import drop_chunk, release_chunk, renew_chunk
-from models.transitions import fail, release, renew
+from models.transitions import clean_again, fail, release, renew
 from tasks.fleet import fleet
 from tasks.lease import Lease, LeaseLost
 from tasks.messages import own_task_id, send_cleanup, send_continuation
@@ -103,7 +104,7 @@ class ChunkClaim:
         return self.chunk.last_error
 
     def renew(self, session: Session, lease_seconds: float) -> bool:
-        """Prolong the claim; False when it was lost or the transfer moves no more."""
+        """Prolong the claim; False when it was lost or the transfer has ended."""
         return renew_chunk(session, self.chunk, lease_seconds)
 
     def put_back(self, session: Session, error: Error, *, retry_in: float, blameless: bool) -> None:
@@ -175,8 +176,8 @@ def _may_retry(error: Error, claim: Claim) -> bool:
 def _pause(error: Error, claim: Claim) -> float:
     """Seconds, with full jitter, unless the server said how many.
 
-    Grows with the attempts; or with the transfer's age, where Storage is away
-    and attempts do not count.
+    Grows with the attempts; or with the time without progress, where Storage is
+    away and attempts do not count.
     """
     if error.retry_after:
         return min(error.retry_after, 10 * LONGEST_PAUSE_SECONDS)
@@ -185,7 +186,9 @@ def _pause(error: Error, claim: Claim) -> float:
 
 
 def _age_seconds(claim: Claim) -> float:
-    return (datetime.now(UTC) - claim.transfer.created_at).total_seconds()
+    """How long nothing was moved: a pause that ended is not held against the transfer."""
+    last = claim.transfer.progress_at or claim.transfer.created_at
+    return (datetime.now(UTC) - last).total_seconds()
 
 
 def _put_back(claim: Claim, error: Error, pause: float, *, blameless: bool) -> None:
@@ -193,6 +196,13 @@ def _put_back(claim: Claim, error: Error, pause: float, *, blameless: bool) -> N
         lambda session: claim.put_back(session, error, retry_in=pause, blameless=blameless)
     )
     log.info("claim.put_back", code=error.code, retry_in=round(pause, 1))
+    leave(claim.transfer.id)
+
+
+def leave(transfer_id: UUID) -> None:
+    """Let go of a transfer; if it has ended meanwhile, have removed what came too late."""
+    if fleet().transact(lambda session: clean_again(session, transfer_id)):
+        send_cleanup(transfer_id)
 
 
 def _end(claim: Claim, error: Error) -> None:
@@ -208,6 +218,7 @@ def _end(claim: Claim, error: Error) -> None:
 
     failed, waiting = fleet().transact(work)
     if not failed:
+        leave(transfer_id)
         raise LeaseLost from error
     log.info("transfer.failed", code=error.code)
     send_cleanup(transfer_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 import structlog
-from sqlalchemy import exists, func, select, update
+from sqlalchemy import exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from argosy.errors import (
@@ -29,7 +29,7 @@ log = structlog.get_logger(__name__)
 def clean(transfer_id: UUID) -> bool:
     """Remove what a failed transfer left behind; True once nothing can be left.
 
-    While a worker still holds a chunk its bytes may yet arrive: then the
+    While a worker may still be at it, its bytes may yet arrive: then the
     transfer stays due, and `transfer.resume` has it cleaned again.
     """
     transfer, busy, stored = fleet().transact(lambda session: _look(session, transfer_id))
@@ -49,7 +49,8 @@ def _look(session: Session, transfer_id: UUID) -> tuple[Transfer, bool, bool]:
     """The row, whether somebody is still at it, and whether it has stored anything."""
     transfer = session.get_one(Transfer, transfer_id)
     chunk = Chunk.transfer_id == transfer_id
-    held = exists().where(chunk, Chunk.lease_until > func.now())
+    at_it = exists().where(Transfer.id == transfer_id, Transfer.lease_until > func.now())
+    held = or_(at_it, exists().where(chunk, Chunk.lease_until > func.now()))
     stored = exists().where(chunk, Chunk.number != DIGEST, Chunk.etag.is_not(None))
     busy, any_stored = session.execute(select(held, stored)).one()
     return transfer, busy, any_stored or transfer.upload_id is not None
@@ -97,6 +98,7 @@ def _enter(session: Session, transfer: Transfer) -> None:
     cleaned = session.execute(
         update(Transfer)
         .where(Transfer.id == transfer.id, Transfer.cleaned_at.is_(None))
+        .where(Transfer.epoch == transfer.epoch)
         .values(cleaned_at=func.now())
         .returning(Transfer.id)
         .execution_options(synchronize_session=False)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from argosy import description
 from argosy.errors import ObjectNotFound
 from argosy.reference import FileReference
 from argosy.storage.metadata import encode_value
@@ -16,19 +17,16 @@ from models.access import as_agent
 
 
 def object_metadata(transfer: Transfer) -> dict[str, str]:
-    """User metadata of the object: enough to read the file without the database.
-
-    A file that is moved in parts gets its checksums only once they are known.
-    """
-    facts = {
-        "name": transfer.name,
-        "owner": str(transfer.agent_id),
-        "transfer": str(transfer.id),
-        "sha256": transfer.sha256,
-        "md5": transfer.md5,
-        "expires-at": transfer.expires_at.isoformat() if transfer.expires_at else None,
-    }
-    return {name: value for name, value in facts.items() if value}
+    """User metadata of the transfer's object."""
+    return description.object_metadata(
+        name=transfer.name,
+        owner=transfer.agent_id,
+        transfer=transfer.id,
+        sha256=transfer.sha256,
+        md5=transfer.md5,
+        expires_at=transfer.expires_at,
+        metadata=transfer.user_metadata,
+    )
 
 
 def describe_object(session: Session, transfer: Transfer) -> None:
@@ -69,4 +67,5 @@ def reference_to(transfer: Transfer, grants: Sequence[str]) -> FileReference:
         chunk_size=transfer.part_size or 0,
         chunk_count=transfer.part_count or 1,
         grants=tuple(grants),
+        metadata=transfer.user_metadata or {},
     )

@@ -13,7 +13,8 @@ from celery import Celery
 from celery.app.task import Context
 
 from argosy.auth import TOKEN_HEADER
-from argosy.errors import InvalidRequest
+from argosy.errors import AccessDenied, InvalidRequest
+from argosy.mailbox import INBOX, MESSAGES, USER, inbox_of
 
 FACE = frozenset(
     {
@@ -22,12 +23,23 @@ FACE = frozenset(
         "transfer.share",
         "transfer.unshare",
         "transfer.delete",
+        "transfer.cancel",
+        "transfer.pause",
+        "transfer.unpause",
+        "transfer.status",
+        "transfer.history",
+        "transfer.register",
+        "transfer.pin",
+        "transfer.unpin",
     }
 )
 """Tasks that agents may send; the other `transfer.` tasks are the fleet's own."""
 
 
 REQUESTS = "argosy.requests"  # also in tasks.messages, which imports this one's neighbours
+CONTROL = "argosy.control"  # the same
+FLEETS = ("argosy.", "celeryev", MESSAGES)
+"""How queues begin that are no agent's to have its own tasks in."""
 CANVAS = frozenset({"group", "chord", "chain"})
 OPTIONS = frozenset(
     {
@@ -134,7 +146,7 @@ def _check_options(options: dict[str, Any]) -> None:
     queue = options.get("queue") or ""
     fits = (
         isinstance(queue, str)
-        and (queue == REQUESTS or not queue.startswith(("argosy.", "celeryev")))
+        and (queue in (REQUESTS, CONTROL) or not queue.startswith(FLEETS))
         and "pidbox" not in queue
         and options.get("exchange") in (None, "", REQUESTS)
         and not options.get("declare")
@@ -145,14 +157,46 @@ def _check_options(options: dict[str, Any]) -> None:
         raise InvalidRequest("A chained task goes to a queue of the agent's own, by its name.")
 
 
-def address(app: Celery, *carried: Any) -> None:
-    """Name the queue of every chained task that names none, by the sender's own routes.
-
-    The fleet sends these tasks and does not know the sender's configuration.
-    """
+def check_inboxes(carried: Any, sender: str) -> None:
+    """Raise AccessDenied where a chained task goes to the inbox of another agent than `sender`."""
     for signature in signatures_in(carried):
-        name, options = signature["task"], signature.setdefault("options", {})
-        named = {"queue", "exchange", "routing_key"} & options.keys()
-        if not named and not name.startswith(("transfer.", "celery.")):
-            queue = app.amqp.router.route({}, name).get("queue")
-            options["queue"] = getattr(queue, "name", queue)
+        options = signature.get("options")
+        queue = options.get("queue") if isinstance(options, dict) else None
+        if isinstance(queue, str) and queue.startswith(INBOX) and queue != inbox_of(sender):
+            raise AccessDenied(
+                f"A chained task of agent {sender} goes to {queue[:80]}, which is not its inbox: "
+                f"name {inbox_of(sender)}, or no queue."
+            )
+
+
+def send_to(queue: str, carried: Any) -> None:
+    """Name the queue of every chained task of the sender's own that names none."""
+    for signature in _unaddressed(carried):
+        signature["options"]["queue"] = queue
+
+
+def address(app: Celery, *carried: Any) -> None:
+    """The same by the sender's own routes, which the fleet does not know.
+
+    An agent that RabbitMQ lets read its inbox only has no use for Celery's default queue:
+    what no route of its own names is left to the fleet, which names the inbox.
+    """
+    restricted = (app.connection_for_write().userid or "").startswith(USER)
+    for signature in _unaddressed(carried):
+        queue = app.amqp.router.route({}, signature["task"]).get("queue")
+        name = getattr(queue, "name", queue)
+        if name != _CELERYS_DEFAULT or not restricted:
+            signature["options"]["queue"] = name
+
+
+_CELERYS_DEFAULT = "celery"
+
+
+def _unaddressed(carried: Any) -> Iterator[dict[str, Any]]:
+    """Not what is only somebody's data, with a key of that name."""
+    for signature in signatures_in(carried):
+        options, name = signature.get("options"), signature["task"]
+        if not isinstance(options, dict) or name.startswith(("transfer.", "celery.")):
+            continue
+        if not options.get("queue") and not options.get("exchange"):
+            yield signature

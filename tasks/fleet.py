@@ -66,7 +66,7 @@ class Fleet:
         return ObjectStore(
             Endpoint(
                 url=f"{settings.supabase_url}/storage/v1/s3",
-                project_ref=settings.supabase_project_ref,
+                project_ref=settings.project_ref,
                 anon_key=settings.supabase_anon_key.get_secret_value(),
                 region=settings.supabase_region,
             ),

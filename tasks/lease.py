@@ -12,6 +12,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 log = structlog.get_logger(__name__)
 
+WATCH_SECONDS = 3.0
+"""Longest time in which a worker does not notice that its work is not wanted any more."""
+
 
 class LeaseLost(Exception):
     """Somebody else has the work now, or it is no longer wanted: stop, change nothing."""
@@ -29,7 +32,7 @@ class Lease:
     def __init__(self, renew: Callable[[], bool], seconds: float, at_most: float = 1500) -> None:
         self._renew = renew
         self._seconds = seconds
-        self._every = seconds / 3
+        self._every = min(seconds / 3, WATCH_SECONDS)
         self._rounds = max(1, int(at_most / self._every))
         self._stands_until = time.monotonic() + seconds
         self._done = threading.Event()

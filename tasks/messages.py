@@ -24,6 +24,8 @@ from tasks.seal import SEAL_HEADER, seal
 
 REQUESTS = "argosy.requests"
 """Exchange and queue that agents write to."""
+CONTROL = "argosy.control"
+"""Queue that agents write to through the same exchange: it does not wait behind files."""
 INTERNAL = "argosy.internal"
 """Exchange that only the fleet writes to."""
 

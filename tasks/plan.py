@@ -13,8 +13,9 @@ from sqlalchemy.orm import Session
 from argosy.errors import ChecksumMismatch, ObjectTooLarge, TypeNotAllowed
 from argosy.storage.checksum import digest_file
 from argosy.storage.control import BucketInfo
+from argosy.storage.parts import count_parts, part_size_for
 from models import Chunk, Kind, State, Transfer
-from models.ledger import claim_chunk, count_parts, lay_out, open_window, part_size_for
+from models.ledger import claim_chunk, lay_out, open_window
 from models.transitions import advance
 from tasks.claims import StageClaim, holding
 from tasks.describe import object_metadata

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import mimetypes
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Self, TypeVar
+from uuid import UUID
 
 from pydantic import (
     BaseModel,
@@ -14,13 +18,16 @@ from pydantic import (
     Field,
     StringConstraints,
     Tag,
+    TypeAdapter,
     ValidationError,
     field_validator,
     model_validator,
 )
 
+from argosy.description import object_metadata
 from argosy.errors import InvalidReference, InvalidRequest
 from argosy.reference import FileReference, is_storable
+from argosy.storage.metadata import to_headers
 from models import Access, Kind
 
 Path = Annotated[str, StringConstraints(min_length=1, max_length=4096, pattern=r"^/[^\x00]*$")]
@@ -38,6 +45,15 @@ Grantee = Annotated[
     StringConstraints(pattern=r"^(role:(admin|worker|reader)|[a-z0-9][a-z0-9._-]{0,62})$"),
 ]
 Grantees = Annotated[tuple[Grantee, ...], Field(strict=False, max_length=100)]
+AgentName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+Etag = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
+MetadataName = Annotated[
+    str, StringConstraints(max_length=100, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
+]
+Metadata = dict[MetadataName, str]
+"""What an agent says of its own file."""
+MAX_PINNED = 1000
+"""Files that one message may pin."""
 MAX_SECONDS = 10 * 365 * 24 * 3600
 Key = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
 
@@ -79,6 +95,13 @@ class UploadRequest(TransferRequest):
     content_type: ContentType | None = None
     # Left out of what was asked where it is empty: requests of older agents stay the same.
     share_with: Grantees = Field((), exclude_if=lambda names: not names)
+    metadata: Metadata = Field(default_factory=dict, exclude_if=lambda said: not said)
+
+    @model_validator(mode="after")
+    def _check_metadata(self) -> Self:
+        if self.metadata:
+            _check_description(self.real_name, self.metadata)
+        return self
 
     @property
     def kind(self) -> Kind:
@@ -95,6 +118,24 @@ class UploadRequest(TransferRequest):
         """The content type: as given, or by the name."""
         guess = mimetypes.guess_type(self.real_name, strict=False)[0]
         return self.content_type or guess or "application/octet-stream"
+
+
+def _check_description(name: str, metadata: Mapping[str, str]) -> None:
+    """Raise InvalidRequest for what Storage could not keep beside the file, or not give back."""
+    nobody = UUID(int=0)
+    said = object_metadata(
+        name=name,
+        owner=nobody,
+        transfer=nobody,
+        sha256="0" * 64,
+        md5="0" * 32,
+        expires_at=datetime.max.replace(tzinfo=UTC),
+        metadata=metadata,
+    )
+    try:
+        to_headers(said)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"{name[:80]} with its metadata: {error.message}.") from None
 
 
 class DownloadRequest(TransferRequest):
@@ -144,6 +185,15 @@ File = Annotated[
 ]
 
 
+def _check_place(file: FileReference | Place) -> None:
+    """What is in a reference is anybody's word: it must name a place like any other."""
+    try:
+        Place(bucket=file.bucket, path=file.path)
+    except ValidationError as error:
+        said = error.errors(include_url=False)[0]["msg"]
+        raise InvalidReference(f"This reference names no file of the fleet: {said}.") from None
+
+
 class UnshareRequest(Request):
     """`transfer.unshare`."""
 
@@ -153,12 +203,7 @@ class UnshareRequest(Request):
     @field_validator("file")
     @classmethod
     def _check_place(cls, file: FileReference | Place) -> FileReference | Place:
-        """What is in a reference is anybody's word: it must name a place like any other."""
-        try:
-            Place(bucket=file.bucket, path=file.path)
-        except ValidationError as error:
-            said = error.errors(include_url=False)[0]["msg"]
-            raise InvalidReference(f"This reference names no file of the fleet: {said}.") from None
+        _check_place(file)
         return file
 
     @property
@@ -190,6 +235,79 @@ class DeleteRequest(Request):
         return f"{self.reference.bucket}/{self.reference.path}"
 
 
+_NOT_ASKED = {"created_at", "expires_at", "grants", "derivatives"}
+_PLAIN: Mapping[str, TypeAdapter[Any]] = {
+    "bucket": TypeAdapter(Bucket),
+    "name": TypeAdapter(Name),
+    "content_type": TypeAdapter(ContentType),
+    "metadata": TypeAdapter(Metadata),
+}
+"""Fields of a reference that must be as the fleet's own requests have them."""
+
+
+class RegisterRequest(Request):
+    """`transfer.register`; `etag` is what Storage answered when the file was complete."""
+
+    reference: Annotated[FileReference, Field(strict=False)]
+    etag: Etag
+    share_with: Grantees = ()
+
+    @field_validator("reference")
+    @classmethod
+    def _check_reference(cls, file: FileReference) -> FileReference:
+        _check_place(file)
+        for name, wanted in _PLAIN.items():
+            try:
+                wanted.validate_python(getattr(file, name))
+            except ValidationError as error:
+                said = error.errors(include_input=False, include_url=False)[0]["msg"]
+                raise InvalidReference(f"This file cannot be registered: {name}: {said}.") from None
+        _check_description(file.name, file.metadata)
+        return file
+
+    @property
+    def about(self) -> str:
+        """The object that is meant."""
+        return f"{self.reference.bucket}/{self.reference.path}"
+
+    def fingerprint(self) -> str:
+        """The same, without what the fleet says itself: a second try is the same request."""
+        asked = self.model_dump_json(by_alias=True, exclude={"reference": _NOT_ASKED})
+        return hashlib.sha256(asked.encode()).hexdigest()
+
+
+class PinRequest(Request):
+    """`transfer.pin`: `message` keeps the files until it is unpinned."""
+
+    message: Annotated[UUID, Field(strict=False)]
+    files: Annotated[tuple[File, ...], Field(strict=False, max_length=MAX_PINNED)]
+    to: AgentName | None = None
+
+    @field_validator("files")
+    @classmethod
+    def _check_files(
+        cls, files: tuple[FileReference | Place, ...]
+    ) -> tuple[FileReference | Place, ...]:
+        for file in files:
+            _check_place(file)
+            if file.path.endswith("/") or not file.path:
+                raise ValueError("a message pins files, and no folder")
+        return files
+
+    @property
+    def places(self) -> list[Place]:
+        """What is meant, each once and in order; nothing else in a reference counts."""
+        named = {(file.bucket, file.path) for file in self.files}
+        return [Place(bucket=bucket, path=path) for bucket, path in sorted(named)]
+
+
+class UnpinRequest(Request):
+    """`transfer.unpin`."""
+
+    message: Annotated[UUID, Field(strict=False)]
+
+
+_IN_A_REFERENCE = re.compile(r"(files\.\d+\.|file\.)?reference\b")
 RequestT = TypeVar("RequestT", bound=Request)
 
 
@@ -204,6 +322,5 @@ def parse(kind: type[RequestT], **arguments: Any) -> RequestT:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "list"
-        is_in_reference = where.startswith(("reference", "file.reference"))
-        wrong = InvalidReference if is_in_reference else InvalidRequest
+        wrong = InvalidReference if _IN_A_REFERENCE.match(where) else InvalidRequest
         raise wrong(f"Argument {where}: {first['msg']}.") from None

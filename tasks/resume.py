@@ -15,6 +15,7 @@ from models import Continuation
 from models.continuations import due_assemblies, due_cleanups, due_continuations, due_plans
 from models.heartbeat import beat
 from models.ledger import due_chunks
+from models.pins import drop_stale
 from tasks.base import FleetTask
 from tasks.fleet import fleet
 from tasks.messages import send_chunks, send_cleanup, send_continuation, send_plan
@@ -57,6 +58,7 @@ def _collect(session: Session) -> Due:
         return Due()
     beat(session, "resume")
     again = fleet().settings.republish_seconds
+    drop_stale(session, pin_days=fleet().settings.pin_days, limit=BATCH)
     return Due(
         due_plans(session, limit=BATCH, republish_seconds=again),
         due_chunks(session, limit=BATCH, republish_seconds=again),

@@ -14,17 +14,28 @@ from sqlalchemy.orm import Session
 
 from argosy.auth import TOKEN_HEADER
 from argosy.errors import AccessDenied, AccessError, Error, InvalidRequest, StorageUnavailable
+from argosy.mailbox import inbox_of
 from argosy.storage.retry import RetryPolicy
 from argosy.tokens import Identity
 from models import Agent
 from tasks.base import RequestTask
-from tasks.envelope import check_signatures, put_on, take_off
+from tasks.envelope import (
+    check_inboxes,
+    check_signatures,
+    put_on,
+    send_to,
+    signatures_in,
+    take_off,
+)
 from tasks.fleet import fleet
 from tasks.messages import carried
 from tasks.refusal import is_task_id, refuse
 from tasks.requests import Request, RequestT, parse
 
 log = structlog.get_logger(__name__)
+
+KEYS_WAIT_SECONDS = 15.0
+"""How long a request waits for the public keys of Auth: anybody may name a key that is none."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +51,15 @@ class Sender:
 def refusing(task: RequestTask) -> Iterator[None]:
     """Record a refusal; nothing rides along with the request of one who has no access.
 
-    Raises Reject where the message must come again, and Ignore where the refusal
-    must not become the result of the task id, because that is another request's.
+    Raises Reject where the message of a known sender must come again, and Ignore where the
+    refusal must not become the result of the task id, because that is another request's.
     """
     try:
         yield
-    except StorageUnavailable as error:
-        log.warning("request.handed_back", code=error.code)
-        raise Reject(error.code, requeue=True) from None
     except Error as error:
+        if isinstance(error, StorageUnavailable) and task.request.get("sent_by"):
+            log.warning("request.handed_back", code=error.code)
+            raise Reject(error.code, requeue=True) from None
         if isinstance(error, AccessError):
             take_off(task.request)
         refuse(task, error)
@@ -58,13 +69,16 @@ def refusing(task: RequestTask) -> Iterator[None]:
 def known(task: RequestTask) -> Sender:
     """Who sent the message, by its token.
 
-    From here on Celery may publish what rides along with it. Raises NotSignedIn,
-    InvalidToken, InvalidRequest, StorageUnavailable.
+    From here on Celery may publish what rides along with it, to queues of the sender's own.
+    Raises NotSignedIn, InvalidToken, AccessDenied, InvalidRequest, StorageUnavailable.
     """
     identity = _identify(task)
     task.request.sent_by = identity.agent_id
     task_id = _task_id(task.request.id)
-    return Sender(identity.agent_id, task_id, _with_envelope(task))
+    sender = Sender(identity.agent_id, task_id, _with_envelope(task))
+    if any(True for _ in signatures_in(sender.caller)):
+        _address(task, sender)
+    return sender
 
 
 def parsed(task: RequestTask, kind: type[RequestT], **arguments: Any) -> RequestT:
@@ -96,7 +110,7 @@ def _identify(task: RequestTask) -> Identity:
     """By the token, which may have expired while the message waited in the queue."""
     settings = fleet().settings
     token = task.request.get(TOKEN_HEADER)
-    policy = RetryPolicy(attempts=10_000, deadline_seconds=settings.database_wait_seconds)
+    policy = RetryPolicy(attempts=10_000, deadline_seconds=KEYS_WAIT_SECONDS)
     return policy.run(
         lambda: fleet().verifier.verify(token, leeway_seconds=settings.request_wait_seconds)
     )
@@ -111,6 +125,15 @@ def _with_envelope(task: RequestTask) -> dict[str, Any]:
         take_off(task.request)
         raise
     return caller
+
+
+def _address(task: RequestTask, sender: Sender) -> None:
+    """Have what rides along go to the sender's inbox, and to nobody else's."""
+    name = fleet().transact(lambda session: require_agent(session, sender).name)
+    check_inboxes(sender.caller, name)
+    queue = fleet().settings.agent_queue or inbox_of(name)
+    for carried_by in (sender.caller, task.request.set_aside):  # of the row, and of the message
+        send_to(queue, carried_by)
 
 
 def _task_id(text: str) -> UUID:

@@ -105,9 +105,46 @@ def _grantees(session: Session, agent: Agent, place: Place, names: Sequence[str]
     return grantees
 
 
+def is_own(agent: Agent, place: Place) -> bool:
+    """Whether it is in the agent's own folder, and the agent one that writes."""
+    return place.path.startswith(f"{agent.id}/") and agent.role != Role.READER
+
+
+def let_read(
+    session: Session,
+    agent: Agent,
+    place: Place,
+    recipient: Agent,
+    *,
+    request_id: UUID,
+    until: datetime,
+) -> None:
+    """Let the recipient of a message read a file as long as it is kept: its own time, or `until`.
+
+    The caller has seen that the file is the agent's own.
+    """
+    transfer = file_of(session, place)
+    ends = max(transfer.expires_at, until) if transfer and transfer.expires_at else None
+    grant(
+        session,
+        Grantee(recipient.name, agent_id=recipient.id),
+        bucket=place.bucket,
+        path=place.path,
+        access=Access.READ,
+        granted_by=agent.id,
+        expires_at=ends,
+        transfer_id=transfer.id if transfer else None,
+    )
+    detail = {
+        "grantee": recipient.name,
+        "access": Access.READ,
+        "ends": str(ends) if ends else None,
+    }
+    _note(session, "grant.made", agent, place, request_id, detail)
+
+
 def _require_own(agent: Agent, place: Place) -> None:
-    own = place.path.startswith(f"{agent.id}/") and agent.role == Role.WORKER
-    if not own and agent.role != Role.ADMIN:
+    if not is_own(agent, place) and agent.role != Role.ADMIN:
         raise AccessDenied(
             f"{place.path} in {place.bucket} is not agent {agent.name}'s to share: "
             "its owner or an admin may."

@@ -10,10 +10,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from argosy.errors import (
@@ -29,37 +28,12 @@ from argosy.errors import (
     SourceOutsideSpool,
     SourceUnreadable,
 )
-
-CLOCK_TICK_SECONDS = 0.05
-"""File times advance in steps: a write within one step of the last leaves no mark."""
+from argosy.files import Fingerprint
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _WRITE = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-@dataclass(frozen=True)
-class Fingerprint:
-    """What changes when a file does. `ctime` cannot be set back by a program.
-
-    Without the device: hosts that share a spool number it differently.
-    """
-
-    size: int
-    mtime_ns: int
-    ctime_ns: int
-    inode: int
-
-    @classmethod
-    def of(cls, fd: int) -> Fingerprint:
-        """The fingerprint of an open file."""
-        status = os.fstat(fd)
-        return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
-
-    def document(self) -> dict[str, int]:
-        """As JSON, for the row."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -230,23 +204,12 @@ class Partial:
             os.close(fd)
 
 
-def write_at(fd: int, block: bytes, offset: int) -> None:
-    """Write all of a block at an offset. Raises OSError."""
-    view = memoryview(block)
-    while view:
-        written = os.pwrite(fd, view, offset)
-        view, offset = view[written:], offset + written
-
-
 def _settled_fingerprint(fd: int, path: str) -> Fingerprint:
     """The fingerprint, taken once the last write is older than a tick of the file clock."""
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode):
         raise SourceNotAFile(f"{path} is not a regular file: give the path of a file.")
-    age = time.time() - status.st_ctime
-    if 0 <= age < CLOCK_TICK_SECONDS:
-        time.sleep(CLOCK_TICK_SECONDS - age)  # not a wait for a condition: lets the clock tick
-    return Fingerprint.of(fd)
+    return Fingerprint.settled(fd)
 
 
 def _open(

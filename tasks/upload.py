@@ -21,12 +21,15 @@ def upload(
     content_type: str | None = None,
     idempotency_key: str | None = None,
     share_with: list[str] | None = None,
+    metadata: dict[str, str] | None = None,
 ) -> FileReference | str:
     """Upload `source`, a path inside a spool folder.
 
     `name` is the file's name for people, any Unicode. The same
     `idempotency_key` from the same agent names the same transfer. `share_with`
     names those who may read the file: agents, or `role:reader` and its like.
+    `metadata` is the agent's own, kept with the file: names in lower case with
+    hyphens, values any text; some 7 KiB in all.
     """
     transfer = accept(
         self,
@@ -37,5 +40,6 @@ def upload(
         content_type=content_type,
         idempotency_key=idempotency_key,
         share_with=share_with or (),
+        metadata={} if metadata is None else metadata,
     )
     return carry(transfer.id, self.worker, takeover=self.redelivered)

@@ -26,8 +26,10 @@ from models.database import one_session
 from models.transitions import record
 from worker.auth_admin import AuthAdmin
 from worker.broker_users import BrokerUsers
+from worker.mailboxes import open_mailbox
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}(?<!\.dead)")
+"""`messages.x.dead` is the queue of x's dead letters, and not of an agent x.dead."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,12 @@ def add_agent(settings: FleetSettings, name: str, role: Role) -> Credentials:
     Raises InvalidRequest for a bad or taken name, SettingsError when the database
     is not the operator's, AccessDenied when the service key is wrong,
     StorageUnavailable when Auth cannot be reached, BrokerApiError when RabbitMQ's
-    API cannot be used.
+    API cannot be used, BrokerUnready when the broker itself cannot.
     """
     if not _NAME.fullmatch(name):
         raise InvalidRequest(
             f"Agent name {name!r}: at most 63 lower-case letters, digits and . _ - , "
-            "a letter or digit first."
+            "a letter or digit first, and not .dead at the end."
         )
     key = _new_key()
     with _acting_on(settings, name) as session:
@@ -68,6 +70,7 @@ def add_agent(settings: FleetSettings, name: str, role: Role) -> Credentials:
         session.add(Agent(id=agent_id, name=name, role=role))
         record(session, "agent.added", agent_id=agent_id, detail={"name": name, "role": role})
         session.flush()  # what PostgreSQL refuses is not granted at the broker
+        open_mailbox(settings, name)
         if users:
             users.grant(name)
     return Credentials(agent_id, name, role, key, broker_url)
@@ -102,6 +105,7 @@ def enable_agent(settings: FleetSettings, name: str) -> bool:
     """
     with _acting_on(settings, name) as session:
         agent = find_agent(session, name)
+        open_mailbox(settings, name)
         AuthAdmin(settings).unban(agent.id)
         users = BrokerUsers.of(settings)
         at_broker = users is not None and users.grant(name)
@@ -119,6 +123,7 @@ def rotate_key(settings: FleetSettings, name: str) -> Credentials:
     key = _new_key()
     with _acting_on(settings, name) as session:
         agent = find_agent(session, name)
+        open_mailbox(settings, name)
         AuthAdmin(settings).set_key(agent.id, key)
         users = BrokerUsers.of(settings)
         broker_url = users.take_in(name) if users else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -14,6 +15,7 @@ from models import Agent, Role
 if TYPE_CHECKING:
     from worker.agents import Credentials
 
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 _FIELDS = ("name", "id", "role", "state", "created")
 
 
@@ -24,49 +26,59 @@ def agents() -> None:
 
 @agents.command("add")
 @click.argument("name")
-@click.option("--role", type=click.Choice([str(role) for role in Role]), default=str(Role.WORKER))
-def add(name: str, role: str) -> None:
+@click.option(
+    "--role",
+    type=click.Choice([str(role) for role in Role]),
+    default=str(Role.WORKER),
+    show_default=True,
+    help="What it may do at all: see docs/access.md.",
+)
+@json_option
+def add(*, name: str, role: str, as_json: bool) -> None:
     """Create agent NAME and print what it connects with, once."""
     from worker.agents import add_agent
 
     settings = load(FleetSettings)
-    _print(add_agent(settings, name, Role(role)))
+    _print(add_agent(settings, name, Role(role)), as_json=as_json)
     _note(settings, f"rotate-key {name}")
 
 
 @agents.command("rotate-key")
 @click.argument("name")
-def rotate_key(name: str) -> None:
+@json_option
+def rotate_key(*, name: str, as_json: bool) -> None:
     """Give agent NAME a new key and broker password, and print them, once."""
     from worker.agents import rotate_key as rotate
 
     settings = load(FleetSettings)
-    _print(rotate(settings, name))
+    _print(rotate(settings, name), as_json=as_json)
     _note(settings, f"rotate-key {name}")
 
 
 @agents.command("disable")
 @click.argument("name")
-def disable(name: str) -> None:
+@json_option
+def disable(*, name: str, as_json: bool) -> None:
     """Shut agent NAME out: of Storage at once, then of Auth and of the broker."""
     from worker.agents import disable_agent
 
     settings = load(FleetSettings)
     disable_agent(settings, name)
-    click.echo(f"Agent {name} is disabled.")
+    _say_state(name, "disabled", as_json=as_json)
     _note(settings, f"disable {name}")
 
 
 @agents.command("enable")
 @click.argument("name")
-def enable(name: str) -> None:
+@json_option
+def enable(*, name: str, as_json: bool) -> None:
     """Let agent NAME in again."""
     from worker.agents import enable_agent
-    from worker.broker_users import why_none
+    from worker.broker_api import why_none
 
     settings = load(FleetSettings)
     at_broker = enable_agent(settings, name)
-    click.echo(f"Agent {name} is enabled.")
+    _say_state(name, "enabled", as_json=as_json)
     if not at_broker and not why_none(settings):
         click.echo(
             f"It has no broker user yet: `argosy agents rotate-key {name}` makes one.", err=True
@@ -75,7 +87,7 @@ def enable(name: str) -> None:
 
 
 @agents.command("list")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@json_option
 def list_(*, as_json: bool) -> None:
     """Show every agent."""
     from worker.agents import list_agents
@@ -84,7 +96,15 @@ def list_(*, as_json: bool) -> None:
     click.echo(_as_json(found) if as_json else _as_table(found))
 
 
-def _print(credentials: Credentials) -> None:
+def _say_state(name: str, state: str, *, as_json: bool) -> None:
+    told = {"name": name, "state": state}
+    click.echo(json.dumps(told) if as_json else f"Agent {name} is {state}.")
+
+
+def _print(credentials: Credentials, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({**asdict(credentials), "id": str(credentials.id)}))
+        return
     click.echo(f"ARGOSY_AGENT={credentials.name}\nARGOSY_AGENT_KEY={credentials.key}")
     if credentials.broker_url:
         click.echo(f"BROKER_URL={credentials.broker_url}")
@@ -92,7 +112,7 @@ def _print(credentials: Credentials) -> None:
 
 def _note(settings: FleetSettings, again: str) -> None:
     """Say so when nothing was done at the broker."""
-    from worker.broker_users import why_none
+    from worker.broker_api import why_none
 
     if why := why_none(settings):
         is_rabbitmq = settings.broker_url.startswith("amqp")

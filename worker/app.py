@@ -10,7 +10,7 @@ from kombu import Connection
 
 from argosy.settings import FleetSettings, fleet_settings
 from worker.logs import configure_logging
-from worker.queues import DEAD_LETTERS, QUEUES, ROUTES, FleetAMQP, agents_route, dead
+from worker.queues import DEAD_LETTERS, EXCHANGES, QUEUES, ROUTES, FleetAMQP, agents_route
 from worker.schedule import schedule
 
 TASK_MODULES = (
@@ -22,6 +22,14 @@ TASK_MODULES = (
     "tasks.share",
     "tasks.unshare",
     "tasks.delete",
+    "tasks.cancel",
+    "tasks.pause",
+    "tasks.unpause",
+    "tasks.status",
+    "tasks.history",
+    "tasks.register",
+    "tasks.pin",
+    "tasks.unpin",
     "tasks.replan",
     "tasks.cleanup",
     "tasks.resume",
@@ -38,7 +46,7 @@ def configuration(settings: FleetSettings) -> dict[str, Any]:
         "task_serializer": "json",
         "result_serializer": "json",
         "task_queues": QUEUES,
-        "task_routes": (ROUTES, agents_route(settings.agent_queue)),
+        "task_routes": (ROUTES, agents_route(settings.agent_queue or "celery")),
         "task_default_queue": "argosy.upkeep",
         "task_default_exchange": "argosy.internal",
         "task_default_routing_key": "argosy.upkeep",
@@ -71,7 +79,8 @@ def declare_topology(settings: FleetSettings) -> None:
     """Declare exchanges and queues, dead letters included, before anybody publishes."""
     with Connection(settings.broker_url) as connection:
         channel = connection.default_channel
-        dead(channel).declare()
+        for exchange in EXCHANGES:
+            exchange(channel).declare()
         for queue in (DEAD_LETTERS, *QUEUES):
             queue(channel).declare()
 

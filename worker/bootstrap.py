@@ -1,4 +1,4 @@
-"""What a deployment needs before its first transfer: schema, policies, roles and buckets."""
+"""What a deployment needs before its first transfer: schema, policies, roles, buckets, limits."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from argosy.storage.control import BucketInfo, ControlPlane
 from models.database import one_session
 from models.transitions import record
 from worker import schema
-
-PERSISTENT_BUCKET = "persistent-data"
-"""The bucket whose files are kept until somebody deletes them."""
+from worker.broker_policies import ensure_policies
 
 
 def bootstrap(settings: FleetSettings, *, dry_run: bool = False) -> list[str]:
@@ -18,12 +16,13 @@ def bootstrap(settings: FleetSettings, *, dry_run: bool = False) -> list[str]:
     With `dry_run` nothing changes: the lines say what would.
     """
     changed = bring_up_database(settings, dry_run=dry_run)
-    return changed + ensure_buckets(settings, dry_run=dry_run)
+    changed += ensure_buckets(settings, dry_run=dry_run)
+    return changed + ensure_policies(settings, dry_run=dry_run)
 
 
 def bring_up_database(settings: FleetSettings, *, dry_run: bool = False) -> list[str]:
     """The part of it that is in PostgreSQL, and in its audit."""
-    retention = {settings.bucket: settings.retention_days, PERSISTENT_BUCKET: None}
+    retention = {settings.bucket: settings.retention_days, settings.persistent_bucket: None}
     return schema.bring_up(settings, retention, dry_run=dry_run)
 
 
@@ -60,7 +59,7 @@ def wanted_buckets(settings: FleetSettings) -> list[BucketInfo]:
             size_limit=settings.bucket_size_limit,
             allowed_types=settings.allowed_types,
         )
-        for name in (settings.bucket, PERSISTENT_BUCKET)
+        for name in (settings.bucket, settings.persistent_bucket)
     ]
 
 

@@ -1,44 +1,44 @@
-"""The command `argosy`."""
+"""The commands of whoever runs the fleet: its processes, and what makes a project ready."""
 
 from __future__ import annotations
 
+import json
 import os
-import sys
 
 import click
-from sqlalchemy.exc import OperationalError, ProgrammingError
 
-from argosy.errors import Error
-from argosy.settings import FleetSettings, GatewaySettings, SettingsError, load
-from worker.agents_cli import agents
-from worker.broker_users import BrokerApiError, api_url
-from worker.doctor.cli import doctor
-from worker.unready import DatabaseUnready
+from argosy.settings import FleetSettings, GatewaySettings, load
+from worker.broker_api import api_url
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
-@click.group()
-@click.version_option(package_name="argosy-fleet")
-def argosy() -> None:
-    """Carry large files between software agents."""
-
-
-@argosy.command()
+@click.command()
 @click.option("--concurrency", type=click.IntRange(1), help="Worker processes.")
 @click.option("--name", default="argosy", show_default=True, help="Name of this worker.")
 @click.option("--queues", help="Only these queues, comma-separated.")
-def worker(concurrency: int | None, name: str, queues: str | None) -> None:
+@click.option(
+    "--control/--no-control",
+    default=None,
+    help="Only the queue of questions and cancellations; or all but that. Beside a worker for it "
+    "alone, they are answered while Storage hangs and every other process waits.",
+)
+def worker(*, concurrency: int | None, name: str, queues: str | None, control: bool | None) -> None:
     """Run a worker of the fleet."""
     settings = load(FleetSettings)
+    from tasks.messages import CONTROL
     from worker.app import app, declare_topology
 
     declare_topology(settings)
     options = ["--concurrency", str(concurrency or settings.concurrency), "-n", f"{name}@%h"]
-    if queues:
-        options += ["-Q", queues]
+    if queues or control:
+        options += ["-Q", queues or CONTROL]
+    if control is False:
+        options += ["-X", CONTROL]
     app.worker_main(["worker", "--without-mingle", "--without-gossip", *options])
 
 
-@argosy.command()
+@click.command()
 def beat() -> None:
     """Run the clock of the fleet. One is enough; two do no harm."""
     settings = load(FleetSettings)
@@ -49,7 +49,7 @@ def beat() -> None:
     app.start(["beat", "--pidfile", ""])
 
 
-@argosy.command()
+@click.command()
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on.")
 @click.option("--address", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--broker-api", help="RabbitMQ management API; ARGOSY_BROKER_API by default.")
@@ -63,41 +63,48 @@ def flower(port: int | None, address: str, broker_api: str | None) -> None:
     app.start(["flower", f"--port={port or settings.flower_port}", f"--address={address}"])
 
 
-@argosy.command()
+@click.command()
 @click.option(
     "--revision",
     help="Go to this revision, newer or older. Functions and policies stay as they are, or go "
     "back with the tables; the newest, and the fleet's rights, come with `bootstrap`.",
 )
-def migrate(revision: str | None) -> None:
+@json_option
+def migrate(*, revision: str | None, as_json: bool) -> None:
     """Bring schema `argosy` and its policies up to date. `bootstrap` does this and more."""
     settings = load(FleetSettings)
     from worker import bootstrap, schema
 
     if revision:
         schema.migrate(settings, revision)
+        if as_json:
+            click.echo(json.dumps({"revision": revision}))
     else:
-        _tell(bootstrap.bring_up_database(settings))
+        _tell(bootstrap.bring_up_database(settings), as_json=as_json)
 
 
-@argosy.command()
+@click.command()
 @click.option("--dry-run", is_flag=True, help="Only say what would change.")
-def bootstrap(*, dry_run: bool) -> None:
+@json_option
+def bootstrap(*, dry_run: bool, as_json: bool) -> None:
     """Make a project ready: schema, policies, roles, buckets. Safe at every deploy."""
     settings = load(FleetSettings)
     from worker.bootstrap import bootstrap as make_ready
 
-    _tell(make_ready(settings, dry_run=dry_run), dry_run=dry_run)
+    _tell(make_ready(settings, dry_run=dry_run), as_json=as_json, dry_run=dry_run)
 
 
-def _tell(changed: list[str], *, dry_run: bool = False) -> None:
+def _tell(changed: list[str], *, as_json: bool, dry_run: bool = False) -> None:
+    if as_json:
+        click.echo(json.dumps({"changed": changed, "dry_run": dry_run}))
+        return
     for line in changed:
         click.echo(f"{'would change: ' if dry_run else ''}{line}")
     if not changed:
         click.echo("Nothing to change.")
 
 
-@argosy.command()
+@click.command()
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, allow_dash=True),
@@ -111,20 +118,3 @@ def gateway(output: str) -> None:
     text = render(load(GatewaySettings))
     with click.open_file(output, "w", encoding="utf-8", lazy=True) as file:
         file.write(text)
-
-
-argosy.add_command(agents)
-argosy.add_command(doctor)
-
-
-def main() -> None:
-    """Run the command; a user's mistake gets a sentence, not a traceback."""
-    try:
-        argosy()
-    except (Error, SettingsError, BrokerApiError, DatabaseUnready) as error:
-        click.echo(str(error), err=True)
-        sys.exit(2)
-    except (OperationalError, ProgrammingError) as error:
-        why = str(error.orig).partition("\n")[0]
-        click.echo(f"PostgreSQL: {why}. Is it there, and ready by `argosy bootstrap`?", err=True)
-        sys.exit(2)

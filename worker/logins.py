@@ -24,7 +24,7 @@ _NOT_LET_IN = re.compile(
 
 def login_of(url: str, settings: FleetSettings) -> str:
     """The role's name; behind Supabase's pooler the project's reference is added to it."""
-    return (make_url(url).username or "").removesuffix(f".{settings.supabase_project_ref}")
+    return (make_url(url).username or "").removesuffix(f".{settings.project_ref}")
 
 
 def gets_in(settings: FleetSettings) -> bool:

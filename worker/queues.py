@@ -1,4 +1,4 @@
-"""Exchanges and queues. Agents write to one exchange; the rest is the fleet's own.
+"""Exchanges and queues. Agents write requests, and messages to each other; the rest is the fleet's.
 
 Queues are quorum queues with a dead-letter exchange. The delivery limit is high:
 each time that a lost database makes a task hand its message back counts as one.
@@ -12,7 +12,8 @@ from typing import Any
 from celery.app.amqp import AMQP, Queues
 from kombu import Exchange, Queue
 
-from tasks.messages import INTERNAL, REQUESTS
+from argosy import mailbox
+from tasks.messages import CONTROL, INTERNAL, REQUESTS
 
 DEAD = "argosy.dead"
 DELIVERY_LIMIT = 200
@@ -20,6 +21,8 @@ DELIVERY_LIMIT = 200
 requests = Exchange(REQUESTS, type="direct", durable=True)
 internal = Exchange(INTERNAL, type="direct", durable=True)
 dead = Exchange(DEAD, type="fanout", durable=True)
+EXCHANGES = (dead, mailbox.exchange)
+"""Those that are declared although no queue of the fleet's says so."""
 
 _ARGUMENTS = {
     "x-queue-type": "quorum",
@@ -35,6 +38,7 @@ def _queue(name: str, exchange: Exchange) -> Queue:
 DEAD_LETTERS = Queue(DEAD, dead, routing_key="", queue_arguments={"x-queue-type": "quorum"})
 QUEUES = (
     _queue(REQUESTS, requests),
+    _queue(CONTROL, requests),
     _queue("argosy.chunks", internal),
     _queue("argosy.finish", internal),
     _queue("argosy.upkeep", internal),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -37,7 +37,7 @@ class Digest:
         self._md5.update(block)
         self.size += len(block)
 
-    def update_beside(self, block: bytes, helper: ThreadPoolExecutor) -> Future[None]:
+    def update_beside(self, block: bytes | memoryview, helper: ThreadPoolExecutor) -> Future[None]:
         """The same, with the MD5 in `helper`; its future must be awaited before the next block."""
         beside = helper.submit(self._md5.update, block)
         self._sha256.update(block)
@@ -65,10 +65,17 @@ def digest_file(fd: int, size: int, on_bytes: Callable[[int], None] | None = Non
     At most two blocks are in memory. `on_bytes` hears the size of each block.
     Raises SourceChanged if the file ends early, SourceUnreadable if the disk fails.
     """
+    return digest_blocks(read_range(fd, 0, size), on_bytes)
+
+
+def digest_blocks(
+    blocks: Iterable[bytes | memoryview], on_bytes: Callable[[int], None] | None = None
+) -> Checksums:
+    """The same of any blocks; raises what they raise."""
     digest = Digest()
     with ThreadPoolExecutor(1, thread_name_prefix="md5") as helper:
         beside: Future[None] | None = None
-        for block in read_range(fd, 0, size):  # the next block is read while MD5 is busy
+        for block in blocks:  # the next block is read while MD5 is busy
             if beside:
                 beside.result()
             beside = digest.update_beside(block, helper)
@@ -102,6 +109,27 @@ def composite_etag(md5s: Sequence[str]) -> str:
     return f"{hashlib.md5(joined, usedforsecurity=False).hexdigest()}-{len(md5s)}"
 
 
+def slice_md5s(blocks: Iterable[bytes | memoryview], size: int) -> list[str]:
+    """MD5 of each `size` bytes of a stream, the last may have fewer, in hexadecimal."""
+    found, room = [hashlib.md5(usedforsecurity=False)], size
+    for block in blocks:
+        rest = memoryview(block)
+        while rest:
+            if not room:
+                found.append(hashlib.md5(usedforsecurity=False))
+                room = size
+            found[-1].update(rest[:room])
+            taken = min(room, len(rest))
+            rest, room = rest[taken:], room - taken
+    return [digest.hexdigest() for digest in found]
+
+
+def parts_in(etag: str) -> int | None:
+    """How many parts a composite ETag speaks of; None for any other."""
+    composite = _COMPOSITE.fullmatch(plain_etag(etag).lower())
+    return int(composite[2]) if composite else None
+
+
 def etag_agrees(
     etag: str,
     *,
@@ -112,15 +140,15 @@ def etag_agrees(
     """Whether an ETag is that of these bytes: True, False, or None where it does not say.
 
     Storage gives three forms: the MD5 of the whole (one PUT; the file backend also
-    for parts), `md5(md5s)-N` (parts on the s3 backend), and `<mtime>-<size>` (the
-    file backend set to `mtime`), which says nothing about the bytes. Knowing only the
-    number of parts can refute a composite, never confirm it.
+    for parts), `md5(md5s)-N` (parts on the s3 backend, and one PUT of over 16 MiB), and
+    `<mtime>-<size>` (the file backend set to `mtime`), which says nothing about the
+    bytes. Knowing only the number of parts can refute a composite, never confirm it.
     """
     plain = plain_etag(etag).lower()
     if _MD5.fullmatch(plain):
         return None if md5 is None else plain == md5.lower()
     if composite := _COMPOSITE.fullmatch(plain):
-        if part_md5s is not None:
+        if part_md5s is not None and all(_MD5.fullmatch(md5) for md5 in part_md5s):
             return plain == composite_etag(part_md5s)
         if parts is not None and int(composite[2]) != parts:
             return False

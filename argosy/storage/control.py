@@ -118,9 +118,11 @@ class ControlPlane:
             self._update_bucket(wanted)
         return True
 
-    def list_objects(self, bucket: str, prefix: str = "") -> Iterator[ListedObject]:
+    def list_objects(
+        self, bucket: str, prefix: str = "", page_size: int = PAGE
+    ) -> Iterator[ListedObject]:
         """Every object whose name begins so, in order of name, page by page (list-v2)."""
-        options: SearchV2Options = {"prefix": prefix, "limit": PAGE, "with_delimiter": False}
+        options: SearchV2Options = {"prefix": prefix, "limit": page_size, "with_delimiter": False}
         while True:
             page = self._page(bucket, options)
             for entry in page.objects:
@@ -140,6 +142,14 @@ class ControlPlane:
         for start in range(0, len(keys), REMOVAL_BATCH):
             removed += self._remove_batch(bucket, keys[start : start + REMOVAL_BATCH])
         return removed
+
+    def signed_url(self, bucket: str, key: str, seconds: int) -> str:
+        """A URL that reads an object without signing in, for so long. Raises ObjectNotFound."""
+        path = checked_key(key)
+        return self._ask(
+            f"sign a URL of {bucket}/{key}",
+            lambda client: str(client.from_(bucket).create_signed_url(path, seconds)["signedURL"]),
+        )
 
     def object_info(self, bucket: str, key: str) -> ObjectInfo:
         """What REST knows about an object. Raises ObjectNotFound."""

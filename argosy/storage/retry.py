@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import time
 from collections.abc import Callable
@@ -22,8 +23,9 @@ class RetryPolicy:
     The pause before attempt n+1 is random between 0 and base x 2^(n-1) seconds, at
     most `cap_seconds`, and not less than the server's Retry-After (up to the cap).
     No attempt starts later than `deadline_seconds` after the first failure.
-    `sleep` may be replaced by one that wakes early; `on_retry` hears the error that is
-    about to be retried and the pause.
+    `sleep` may be replaced by one that wakes early; `left` says how many seconds the whole
+    work still has, and no request is silent for longer than that; `on_retry` hears the error
+    that is about to be retried and the pause.
     """
 
     attempts: int = 6
@@ -31,6 +33,7 @@ class RetryPolicy:
     cap_seconds: float = 10.0
     deadline_seconds: float = 120.0
     sleep: Callable[[float], object] = time.sleep
+    left: Callable[[], float] = lambda: math.inf
     on_retry: Callable[[Error, float], None] | None = None
 
     def run(self, attempt: Callable[[], T]) -> T:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,9 @@ from argosy.storage.signing import Endpoint, SessionSignature
 
 _LARGEST_ANSWER = 4 * 1024 * 1024
 """Bytes of XML that are read into memory; a page of 1,000 uploads takes about 500 KB."""
+
+_LEAST_SILENCE = 0.05
+"""Seconds: a limit of none would mean for ever."""
 
 _UNRESERVED = "-_.~"
 
@@ -76,11 +80,16 @@ class Wire:
     """Sends calls to one endpoint on behalf of one user."""
 
     def __init__(
-        self, endpoint: Endpoint, token: Callable[[], str], http: httpx.Client | None
+        self,
+        endpoint: Endpoint,
+        token: Callable[[], str],
+        http: httpx.Client | None,
+        left: Callable[[], float] = lambda: math.inf,
     ) -> None:
         self._url = endpoint.url.rstrip("/")
         self._signature = SessionSignature(endpoint, token)
         self._http = http
+        self._left = left
 
     def answer(self, call: Call, sending: Sending | None = None) -> Answer:
         """One attempt whose answer is small."""
@@ -112,7 +121,7 @@ class Wire:
 
     def _request(self, http: httpx.Client, call: Call, sending: Sending | None) -> httpx.Request:
         headers = {"Accept": "*/*", "Accept-Encoding": "identity", **call.headers}
-        timeout = _timeout(http, call)
+        timeout = _timeout(http, call, self._left())
         if sending is None and call.method in {"GET", "HEAD", "DELETE"}:
             return http.build_request(
                 call.method, self._target(call), headers=headers, timeout=timeout
@@ -135,10 +144,14 @@ class Wire:
         return f"{self._url}/{path}" + (f"?{query}" if query else "")
 
 
-def _timeout(http: httpx.Client, call: Call) -> httpx.Timeout:
+def _timeout(http: httpx.Client, call: Call, left: float) -> httpx.Timeout:
+    """The pool's limits, the call's own, and none beyond the `left` seconds of the whole work."""
     limits = http.timeout.as_dict()
     if call.silence_seconds:
         limits["read"] = call.silence_seconds
+    if math.isfinite(left):
+        most = max(left, _LEAST_SILENCE)
+        limits = {name: min(limit or most, most) for name, limit in limits.items()}
     return httpx.Timeout(**limits)
 
 

@@ -38,8 +38,20 @@ _EXPECTED = (DemoFailed, Error, ServerFailed, FolderTaken)
 @click.command()
 @click.option("--file", type=click.Path(path_type=Path), help="Carry this file, not made ones.")
 @click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="Not a new folder.")
-@click.option("--size-mib", type=click.IntRange(0), default=256, show_default=True)
-@click.option("--broker", type=click.Choice(get_args(Broker)), default="auto", show_default=True)
+@click.option(
+    "--size-mib",
+    type=click.IntRange(0),
+    default=256,
+    show_default=True,
+    help="Size of the large one of those that are made.",
+)
+@click.option(
+    "--broker",
+    type=click.Choice(get_args(Broker)),
+    default="auto",
+    show_default=True,
+    help="auto is RabbitMQ where it is installed, else Valkey.",
+)
 @click.option("--keep", is_flag=True, help="Leave it all running until Ctrl-C.")
 @click.option("--reason-to", type=click.Path(path_type=Path), hidden=True)
 def demo(
@@ -54,6 +66,8 @@ def demo(
     """Carry files up and down through a fleet of this machine, and compare.
 
     The last line of the output is the reason when anything fails.
+
+    Example: argosy demo --size-mib 64 --keep
     """
     _heed_termination()
     try:

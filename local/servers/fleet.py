@@ -66,9 +66,16 @@ class Worker(Argosy):
 
     stop_grace = 15.0  # a warm shutdown finishes the running task, which is one chunk
 
-    def __init__(self, name: str, data: Path, concurrency: int, environment: Environment) -> None:
+    def __init__(
+        self,
+        name: str,
+        data: Path,
+        concurrency: int,
+        environment: Environment,
+        *options: str,
+    ) -> None:
         self._broker = lambda: environment()["BROKER_URL"]
-        arguments = ["worker", "--name", name, "--concurrency", str(concurrency)]
+        arguments = ["worker", "--name", name, "--concurrency", str(concurrency), *options]
         super().__init__(name, data, arguments, environment)
 
     def _why_not_ready(self) -> str | None:

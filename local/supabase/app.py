@@ -74,7 +74,8 @@ def create_app(config: Config | None = None) -> Starlette:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         database = Database(config.database_url, config.connections)
-        app.state.services = Services(config, KeyRing(config), database, Disk(config.data))
+        disk = Disk(config.data, config.upload_part_size)
+        app.state.services = Services(config, KeyRing(config), database, disk)
         yield
         await database.close()
 

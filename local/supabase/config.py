@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+MIB = 1024 * 1024
 GIB = 1024**3
 _REUSE = "GOTRUE_SECURITY_REFRESH_TOKEN_REUSE_INTERVAL"
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]{0,62}")
@@ -61,6 +62,7 @@ class Config:
     password_hook: Hook | None = None
     signed_upload_seconds: int = 60
     connections: int = 10
+    upload_part_size: int | None = 16 * MIB
 
     @classmethod
     def from_environment(cls, data: Path | None = None) -> Config:
@@ -82,5 +84,6 @@ class Config:
             refresh_reuse_seconds=int(env.get(_REUSE, "10")),
             access_token_hook=Hook.from_environment("CUSTOM_ACCESS_TOKEN"),
             password_hook=Hook.from_environment("PASSWORD_VERIFICATION_ATTEMPT"),
+            upload_part_size=int(env.get("STORAGE_S3_UPLOAD_PART_SIZE", 16 * MIB)) or None,
             signed_upload_seconds=int(env.get("UPLOAD_SIGNED_URL_EXPIRATION_TIME", "60")),
         )

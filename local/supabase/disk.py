@@ -11,7 +11,6 @@ removed only after the commit: what it names without a row is swept at the next 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -19,6 +18,8 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+
+from local.supabase.etag import Etag
 
 BLOCK = 1024 * 1024
 _MANIFEST = "manifest.json"
@@ -30,22 +31,22 @@ class Written:
     """What a writer has put on disk."""
 
     size: int
-    md5: str
+    etag: str
 
 
 class Writer:
     """One temporary file, hashed as it is written. Its methods block: call them in a thread."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, etag: Etag) -> None:
         self._path = path
         self._file = path.open("xb", buffering=0)
-        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._etag = etag
         self._size = 0
 
     def write(self, chunks: Sequence[bytes]) -> None:
         """Append the chunks; both hashing and writing let other threads run."""
         for chunk in chunks:
-            self._md5.update(chunk)
+            self._etag.update(chunk)
         left = sum(map(len, chunks))
         self._size += left
         while left:
@@ -57,7 +58,7 @@ class Writer:
     def finish(self) -> Written:
         """Close the file."""
         self._file.close()
-        return Written(self._size, self._md5.hexdigest())
+        return Written(self._size, self._etag.value())
 
     def discard(self) -> None:
         """Close the file and remove it."""
@@ -68,7 +69,9 @@ class Writer:
 class Disk:
     """The server's folder."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, upload_part_size: int | None = None) -> None:
+        """`upload_part_size`: see `Etag`."""
+        self._upload_part_size = upload_part_size
         self._tmp = root / "tmp"
         self._objects = root / "objects"
         self._uploads = root / "uploads"
@@ -99,11 +102,11 @@ class Disk:
 
     def object_writer(self, version: str) -> Writer:
         """Begin a new object."""
-        return Writer(self._tmp / version)
+        return Writer(self._tmp / version, Etag(self._upload_part_size))
 
     def part_writer(self, part_id: str) -> Writer:
         """Begin a new part."""
-        return Writer(self._tmp / (_PART + part_id))
+        return Writer(self._tmp / (_PART + part_id), Etag())
 
     def place_object(self, version: str) -> None:
         """Give a finished file its final name; it stays in the journal until `settle`."""

@@ -143,13 +143,6 @@ def too_large(entity: str = "object") -> StorageError:
     )
 
 
-def too_small() -> StorageError:
-    """A part that is not the last one has less than 5 MiB."""
-    return StorageError(
-        "EntityTooSmall", 400, "Your proposed upload is smaller than the minimum allowed size"
-    )
-
-
 def invalid_mime_type(mime_type: str) -> StorageError:
     """The bucket does not take this content type."""
     return StorageError(
@@ -167,19 +160,37 @@ def invalid_range(status: int = 416) -> StorageError:
     )
 
 
-def invalid_checksum(part: int) -> StorageError:
-    """The ETag in the list is not the one of the part that is here."""
-    return StorageError("InvalidChecksum", 400, f"Invalid ETag for part {part}")
+def _from_backend(status: int, message: str) -> StorageError:
+    """What the S3 under Storage says: its status and its words get through, its code does not."""
+    return StorageError("S3Error", status, message)
 
 
-def missing_part(part: int, upload_id: str) -> StorageError:
-    """The list names a part that was never stored."""
-    return StorageError("MissingPart", 400, f"Part {part} is missing for upload id {upload_id}")
+def invalid_part() -> StorageError:
+    """The list names a part that was never stored, or another ETag than the one it has."""
+    return _from_backend(
+        400,
+        "One or more of the specified parts could not be found. The part may not have been"
+        " uploaded, or the specified entity tag may not match the part's entity tag.",
+    )
 
 
 def invalid_part_order() -> StorageError:
     """The list of parts must ascend."""
-    return StorageError("InvalidPartOrder", 400, "The list of parts was not in ascending order")
+    return _from_backend(400, "The list of parts was not in ascending order")
+
+
+def too_small() -> StorageError:
+    """A part that is not the last one has less than 5 MiB."""
+    return _from_backend(400, "Your proposed upload is smaller than the minimum allowed size")
+
+
+def upload_ended() -> StorageError:
+    """The multipart upload was completed or aborted while this request was at it."""
+    return _from_backend(
+        404,
+        "The specified multipart upload does not exist. The upload ID may be invalid, or the"
+        " upload may have been aborted or completed.",
+    )
 
 
 def incomplete_body() -> StorageError:

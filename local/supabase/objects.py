@@ -84,7 +84,7 @@ async def store(
         partial(disk.object_writer, version),
         partial(disk.place_object, version),
     )
-    metadata = describe(f'"{written.md5}"', written.size, upload.mime_type, upload.cache_control)
+    metadata = describe(f'"{written.etag}"', written.size, upload.mime_type, upload.cache_control)
     owner = scope.owner_id
     new = NewObject(upload.bucket, upload.key, owner, metadata, upload.user_metadata, version)
     return await commit(services, new)

@@ -53,8 +53,7 @@ def authenticate(services: Services, request: Request) -> Caller:
 def authenticate_form(services: Services, fields: dict[str, str]) -> Scope:
     """Verify a POST form by its policy's signature."""
     signature = sigv4.read_form_signature(fields)
-    policy = next(value for name, value in fields.items() if name.lower() == "policy")
-    _verifier(services, signature).verify_policy(signature, policy)
+    _verifier(services, signature).verify_policy(signature, fields[sigv4.POLICY])
     return _scope(services, signature)
 
 

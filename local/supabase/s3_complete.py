@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from uuid import uuid4
 
 from psycopg.types.json import Jsonb
@@ -14,6 +13,7 @@ from starlette.responses import Response
 from local.supabase import errors, limits, xml
 from local.supabase.catalog import UPSERT, Metadata, find_for_update, lock_key, uuid_or_none
 from local.supabase.database import OWNER, Row, Statement
+from local.supabase.etag import composite
 from local.supabase.objects import describe, forget
 from local.supabase.s3_auth import Caller
 from local.supabase.s3_buckets import is_xml
@@ -29,10 +29,9 @@ async def complete(services: Services, caller: Caller, request: Request) -> Resp
     body = await document_of(request)
     upload, _ = await permitted_upload(services, caller.scope, request)
     wanted = _wanted_parts(body) if is_xml(request) else []
-    parts = _choose(await _latest_parts(services, upload_id), wanted, upload_id)
-    digests = b"".join(bytes.fromhex(part["etag"].strip('"')) for part in parts)
-    composite = hashlib.md5(digests, usedforsecurity=False).hexdigest()
-    etag = f'"{composite}-{len(parts)}"'
+    parts = _choose(await _latest_parts(services, upload_id), wanted)
+    digests = [bytes.fromhex(part["etag"].strip('"')) for part in parts]
+    etag = f'"{composite(digests)}"'
     said = upload["metadata"] or {}
     metadata = describe(
         etag,
@@ -72,18 +71,16 @@ async def _latest_parts(services: Services, upload_id: str) -> list[Row]:
         find_upload(upload_id),
     )
     if not results[2]:
-        raise errors.no_such_upload()
+        raise errors.upload_ended()
     return results[1]
 
 
-def _choose(here: list[Row], wanted: list[tuple[int, str]], upload_id: str) -> list[Row]:
+def _choose(here: list[Row], wanted: list[tuple[int, str]]) -> list[Row]:
     """Return the parts to join: those of the list, or all when there is no list."""
     by_number = {part["part_number"]: part for part in here}
     for number, etag in wanted:
-        if number not in by_number:
-            raise errors.missing_part(number, upload_id)
-        if by_number[number]["etag"].strip('"') != etag:
-            raise errors.invalid_checksum(number)
+        if number not in by_number or by_number[number]["etag"].strip('"') != etag:
+            raise errors.invalid_part()
     numbers = [number for number, _ in wanted] or sorted(by_number)
     if numbers != sorted(set(numbers)):
         raise errors.invalid_part_order()
@@ -105,7 +102,7 @@ async def _turn_into_object(
         replaced = await _commit(services, owner, upload, version, metadata)
     except FileNotFoundError as error:  # a second Complete was faster
         disk.remove_object(version)
-        raise errors.no_such_upload() from error
+        raise errors.upload_ended() from error
     except errors.StorageError as error:
         if error.status < 500:
             disk.remove_object(version)
@@ -127,7 +124,7 @@ async def _commit(
         _trade(upload["id"], version, owner, metadata),
     )
     if not results[3]:
-        raise errors.no_such_upload()
+        raise errors.upload_ended()
     return results[2]
 
 

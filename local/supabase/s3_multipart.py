@@ -167,7 +167,7 @@ async def _record_part(
     part_id: str,
     written: Written,
 ) -> str:
-    etag = f'"{written.md5}"'
+    etag = f'"{written.etag}"'
     row = await services.database.one(
         OWNER,
         (
@@ -179,8 +179,8 @@ async def _record_part(
             (part_id, written.size, number, etag, scope.owner_id, upload["id"]),
         ),
     )
-    if row is None:  # completed or aborted meanwhile
-        raise errors.no_such_upload()
+    if row is None:
+        raise errors.upload_ended()
     return etag
 
 

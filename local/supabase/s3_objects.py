@@ -18,7 +18,7 @@ from local.supabase.listing import timestamp
 from local.supabase.objects import Copy, Upload
 from local.supabase.s3_auth import Caller, authenticate_form
 from local.supabase.services import Services
-from local.supabase.transfer import body_of, limited
+from local.supabase.transfer import body_of
 from local.supabase.xml import XMLResponse
 
 _META = "x-amz-meta-"
@@ -69,7 +69,7 @@ async def post_object(services: Services, request: Request) -> Response:
     await form.read_fields()
     scope = authenticate_form(services, form.fields)
     fields = {name.lower(): value for name, value in form.fields.items()}
-    sizes = sigv4.check_policy(fields["policy"], form.fields, bucket)
+    sigv4.check_policy(form.fields[sigv4.POLICY], form.fields, bucket)
     upload = Upload(
         bucket,
         fields.get("key", ""),
@@ -77,10 +77,7 @@ async def post_object(services: Services, request: Request) -> Response:
         fields.get("cache-control", "no-cache"),
         user_metadata_of(fields),
     )
-    chunks = form.file()
-    if sizes:
-        chunks = limited(chunks, sizes[1])
-    row = await objects.store(services, scope, upload, chunks, always_limit=True)
+    row = await objects.store(services, scope, upload, form.file(), always_limit=True)
     return Response(headers={"etag": row["metadata"]["eTag"]})
 
 

@@ -21,6 +21,7 @@ from local.supabase.config import Config
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 UNSIGNED = "UNSIGNED-PAYLOAD"
+POLICY = "Policy"
 EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 _LONG_DATE = "%Y%m%dT%H%M%SZ"
 _NEVER_SIGNED = {"authorization", "connection", "expect", "keep-alive", "transfer-encoding"}
@@ -84,17 +85,19 @@ def _from_query(query: Mapping[str, str], method: str) -> Signature:
 
 
 def read_form_signature(fields: Mapping[str, str]) -> Signature:
-    """Return the signature of a POST form; what it signs is the policy."""
-    fields = {name.lower(): value for name, value in fields.items()}
-    if "policy" not in fields:
+    """Return the signature of a POST form; what it signs is the policy.
+
+    The letters' case matters here, as upstream: what boto3 calls `policy` is not found.
+    """
+    if POLICY not in fields:
         raise errors.invalid_signature("Invalid signature format")
     return _build(
-        fields.get("x-amz-credential"),
-        fields.get("x-amz-date"),
-        fields.get("x-amz-signature"),
+        fields.get("X-Amz-Credential"),
+        fields.get("X-Amz-Date"),
+        fields.get("X-Amz-Signature"),
         "",
         payload_hash=None,
-        session_token=fields.get("x-amz-security-token"),
+        session_token=fields.get("X-Amz-Security-Token"),
     )
 
 
@@ -230,8 +233,8 @@ def _canonical_headers(signature: Signature, request: Request) -> str:
     return "".join(lines)
 
 
-def check_policy(policy: str, fields: Mapping[str, str], bucket: str) -> tuple[int, int] | None:
-    """Refuse a form that its policy does not allow; return the allowed sizes, if it says any."""
+def check_policy(policy: str, fields: Mapping[str, str], bucket: str) -> None:
+    """Refuse a form that its policy does not allow."""
     document = _decode_policy(policy)
     try:
         expires = datetime.fromisoformat(document["expiration"])
@@ -240,10 +243,8 @@ def check_policy(policy: str, fields: Mapping[str, str], bucket: str) -> tuple[i
     if expires < datetime.now(UTC):
         raise errors.access_denied("Invalid according to Policy: Policy expired.")
     given = {name.lower(): value for name, value in fields.items()} | {"bucket": bucket}
-    sizes = None
     for condition in document.get("conditions", []):
-        sizes = _check_condition(condition, given) or sizes
-    return sizes
+        _check_condition(condition, given)
 
 
 def _decode_policy(policy: str) -> dict[str, Any]:
@@ -256,14 +257,13 @@ def _decode_policy(policy: str) -> dict[str, Any]:
     return document
 
 
-def _check_condition(condition: Any, given: Mapping[str, str]) -> tuple[int, int] | None:
+def _check_condition(condition: Any, given: Mapping[str, str]) -> None:
     if isinstance(condition, dict):
         met = all(given.get(name.lower()) == value for name, value in condition.items())
     elif condition[0] == "content-length-range":
-        return int(condition[1]), int(condition[2])
+        return  # known and not enforced, as upstream
     else:
         value = given.get(condition[1].lstrip("$").lower(), "")
         met = value == condition[2] if condition[0] == "eq" else value.startswith(condition[2])
     if not met:
         raise errors.access_denied(f"Invalid according to Policy: {condition}")
-    return None

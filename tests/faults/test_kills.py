@@ -121,7 +121,7 @@ def _sha256_in_storage(deployment: Deployment, reference: FileReference) -> str:
     settings = deployment.settings
     endpoint = Endpoint(
         f"{settings.supabase_url}/storage/v1/s3",
-        settings.supabase_project_ref,
+        settings.project_ref,
         settings.supabase_anon_key.get_secret_value(),
     )
     store = ObjectStore(endpoint, lambda: Mint(settings).token_for(reference.owner))

@@ -24,14 +24,15 @@ from kombu import Connection
 from argosy import errors
 from argosy.auth import TOKEN_HEADER, agent_email
 from argosy.settings import FleetSettings, SettingsError
+from commands.main import argosy
 from models import Role
 from tasks import transfer
 from tests.conftest import RESULT_SECONDS
 from tests.deployment import ARGOSY, Deployment, until
 from worker import agents
 from worker.auth_admin import AuthAdmin
-from worker.broker_users import BrokerApiError, BrokerUsers, api_url, user_of
-from worker.cli import argosy
+from worker.broker_api import BrokerApiError, api_url
+from worker.broker_users import BrokerUsers, user_of
 
 NOWHERE = "postgresql://nobody@127.0.0.1:9/postgres"
 
@@ -163,7 +164,7 @@ def test_a_taken_name(operator: Operator, name: str) -> None:
     assert operator.audit(name) == ["added"]
 
 
-@pytest.mark.parametrize("bad", ["", "Weather", "-x", "a b", "a/b", "ü", "a" * 64, "a\n"])
+@pytest.mark.parametrize("bad", ["", "Weather", "-x", "a b", "a/b", "ü", "a" * 64, "a\n", "x.dead"])
 def test_a_bad_name(operator: Operator, bad: str) -> None:
     result = operator.run("add", "--", bad)
     assert isinstance(result.exception, errors.InvalidRequest)

@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 
 from alembic import command
 from argosy.errors import SourceChanged, SourceMissing, StorageUnavailable
+from argosy.storage.parts import MAX_PARTS, count_parts, part_size_for
 from local.servers.postgres import Postgres
 from local.supabase.schema import apply_schema
 from models import DIGEST, ENDED, TRANSITIONS, Agent, Chunk, Event, State, Transfer
@@ -35,14 +36,11 @@ from models.continuations import (
 )
 from models.database import make_sessions
 from models.ledger import (
-    MAX_PARTS,
     Stored,
     claim_chunk,
-    count_parts,
     due_chunks,
     lay_out,
     open_window,
-    part_size_for,
     release_chunk,
     renew_chunk,
     store_chunk,
@@ -248,7 +246,7 @@ def test_a_stored_chunk_cannot_be_claimed(ledger: Ledger) -> None:
     assert ledger.claim(transfer, takeover=True) is None
 
 
-@pytest.mark.parametrize("state", set(State) - {State.MOVING})
+@pytest.mark.parametrize("state", sorted(set(State) - {State.MOVING}))
 def test_chunks_are_claimed_only_while_the_transfer_moves(ledger: Ledger, state: State) -> None:
     transfer = ledger.transfer(state, parts=1)
     assert ledger.claim(transfer) is None
@@ -386,7 +384,7 @@ def test_a_transfer_fails_once(ledger: Ledger) -> None:
     assert again.transfer_id == str(transfer)
 
 
-@pytest.mark.parametrize("state", ENDED)
+@pytest.mark.parametrize("state", sorted(ENDED))
 def test_what_has_ended_does_not_fail_any_more(ledger: Ledger, state: State) -> None:
     transfer = ledger.transfer(state)
     assert not ledger.do(lambda session: fail(session, transfer, SourceMissing("gone")))
@@ -648,7 +646,7 @@ def test_a_chunk_put_back_is_due_after_its_pause(ledger: Ledger) -> None:
     assert _due(ledger) == [1]
 
 
-@pytest.mark.parametrize("state", set(State) - {State.MOVING})
+@pytest.mark.parametrize("state", sorted(set(State) - {State.MOVING}))
 def test_chunks_of_a_transfer_that_does_not_move_are_not_due(ledger: Ledger, state: State) -> None:
     ledger.pass_time(10_000, ledger.transfer(state, parts=1))
     assert _due(ledger) == []

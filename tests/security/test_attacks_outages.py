@@ -6,12 +6,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from kombu import Connection
 
+from argosy.auth import TOKEN_HEADER
 from tests.conftest import RESULT_SECONDS, Sender
 from tests.deployment import Deployment, deployed, remote, until
-from tests.security.wire import WORKERS, Audit, Workers, message, post
+from tests.security.wire import WORKERS, Audit, Workers, body, message, post
 
 pytestmark = pytest.mark.skipif(remote(), reason="stops the servers of the local stack")
 
@@ -78,3 +81,23 @@ def test_a_worker_that_ends_leaves_no_refusal_unwritten(fragile: Deployment) -> 
     for name in WORKERS:
         fragile.start_worker(name)
     audit.has(len(sent))
+
+
+def test_a_key_that_nobody_knows_holds_no_worker(fragile: Deployment) -> None:
+    """While Auth does not say which keys there are: refused after a while, and gone."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    token = jwt.encode({"sub": "nobody"}, key, "ES256", {"kid": "of its own invention"})
+    workers, audit = Workers(fragile), Audit(fragile)
+    fragile.stack_of("supabase").kill()
+    try:
+        with post(fragile) as send:
+            for _ in range(4):
+                send(message(body(["/nowhere"]), **{TOKEN_HEADER: token}))
+        rows = audit.has(4)
+        assert {(row.name, row.reason) for row in rows} == {
+            ("request.refused", "storage_unavailable")
+        }
+        assert _waiting(fragile) == 0
+    finally:
+        fragile.stack_of("supabase").start()
+    workers.are_unharmed()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,7 +15,8 @@ from kombu import Connection
 from kombu.simple import SimpleQueue
 
 from argosy.errors import Error
-from tests.conftest import RESULT_SECONDS, Sender
+from argosy.mailbox import inbox_of
+from tests.conftest import MB, RESULT_SECONDS, Sender
 from tests.deployment import Deployment, remote, until
 from tests.security.wire import Workers, body, message, post
 
@@ -24,11 +26,24 @@ pytestmark = pytest.mark.skipif(remote(), reason="looks at the processes of the 
 @pytest.fixture
 def letterbox(deployment: Deployment) -> Iterator[SimpleQueue]:
     """A queue of the agent's own."""
-    with Connection(deployment.environment["BROKER_URL"]) as connection:
-        queue = connection.SimpleQueue(f"letterbox-{uuid4().hex[:8]}")
+    with _simple_queue(deployment, f"letterbox-{uuid4().hex[:8]}") as queue:
         yield queue
-        queue.queue.delete()
+
+
+@pytest.fixture
+def inbox(deployment: Deployment, sender: Sender) -> Iterator[SimpleQueue]:
+    """What the agent's own worker reads."""
+    with _simple_queue(deployment, inbox_of(sender.agent.name)) as queue:
+        yield queue
+
+
+@contextmanager
+def _simple_queue(deployment: Deployment, name: str) -> Iterator[SimpleQueue]:
+    with Connection(deployment.environment["BROKER_URL"]) as connection:
+        queue = connection.SimpleQueue(name)
+        yield queue
         queue.close()
+        connection.default_channel.queue_delete(name)
 
 
 def _note(**changes: Any) -> dict[str, Any]:
@@ -50,6 +65,8 @@ WHERE: dict[str, dict[str, Any]] = {
     "an exchange that is declared first": {"declare": [{"name": "argosy.internal"}]},
     "an exchange that is a table": {"exchange": {"name": "x"}},
     "a queue that is a list": {"queue": ["x"]},
+    "an agent's messages": {"queue": "messages.weather"},
+    "an agent's dead letters": {"queue": "messages.weather.dead"},
     "with pickle": {"serializer": "pickle"},
     "compressed": {"compression": "zlib"},
     "later": {"countdown": 10**18},
@@ -148,3 +165,63 @@ def test_what_an_agent_may_chain_is_sent(
         send(message(body([str(source)], rides=rides), id=task_id, **sender.headers))
     assert _end(deployment, task_id) == "done"
     until(lambda: letterbox.qsize() == 4, what="two callbacks, one of them a group, and a chain")
+
+
+# Whose inbox
+
+
+def _ask(deployment: Deployment, sender: Sender, arguments: list[Any], **rides: Any) -> str:
+    """Send an upload with what rides along, and say how it ended."""
+    task_id = str(uuid4())
+    with post(deployment) as send:
+        send(message(body(arguments, rides=rides), id=task_id, **sender.headers))
+    return _end(deployment, task_id)
+
+
+def test_another_agents_inbox_is_not_the_senders(
+    deployment: Deployment, sender: Sender, inbox: SimpleQueue, spool: Path
+) -> None:
+    """Not even as what is to be told of a failure; nor is the good half of it published."""
+    other = inbox_of(deployment.add_agent().name)
+    source = str(deployment.make_file("cargo.bin", 10))
+    with _simple_queue(deployment, other) as theirs:
+        own, to_them = ({"queue": name} for name in (inbox.queue.name, other))
+        rider = _note(options=to_them)
+        group = _note(task="celery.group", kwargs={"tasks": [rider]}, subtask_type="group")
+        linked = _note(options={**own, "link": [rider]})
+        request = _note(task="transfer.share", options=to_them)
+        for one in (rider, group, linked, request):
+            for name in ("callbacks", "errbacks", "chain"):
+                for arguments in ([source], [], ["/nowhere"]):
+                    rides = {name: [_note(options=own), one]}
+                    assert _ask(deployment, sender, arguments, **rides) in (
+                        "access_denied",
+                        "invalid_request",  # the request itself is none
+                    )
+        assert (theirs.qsize(), inbox.qsize()) == (0, 0)
+    assert deployment.objects(sender.agent) == []
+
+
+@pytest.mark.parametrize("size", [10, 101 * MB])
+def test_what_names_no_queue_goes_to_the_senders_inbox(
+    deployment: Deployment, sender: Sender, inbox: SimpleQueue, spool: Path, size: int
+) -> None:
+    """Celery's default queue is no agent's to read. Whoever names the inbox means the same."""
+    source, data = str(deployment.make_file("cargo.bin", size)), {"task": "sweep the floor"}
+    unnamed = [_note(args=[data]), _note(options={"queue": None}), _note(options={"exchange": ""})]
+    named = _note(options={"queue": inbox.queue.name})
+    group = _note(task="celery.group", kwargs={"tasks": unnamed}, subtask_type="group")
+    rides = {"callbacks": [*unnamed, named, group], "chain": [_note(), *unnamed]}
+    assert _ask(deployment, sender, [source], **rides) == "done"
+    got = [inbox.get(timeout=RESULT_SECONDS) for _ in range(8)]
+    assert [one.payload[0] for one in got if one.payload[0]] == [[data]] * 2  # as it was sent
+    [first] = [one.payload[2]["chain"] for one in got if one.payload[2]["chain"]]
+    assert {one["options"]["queue"] for one in first} == {inbox.queue.name}
+    assert inbox.qsize() == 0
+
+
+def test_a_failure_that_names_no_queue_is_told_in_the_senders_inbox(
+    deployment: Deployment, sender: Sender, inbox: SimpleQueue, spool: Path
+) -> None:
+    assert _ask(deployment, sender, ["/nowhere"], errbacks=[_note()]) == "source_outside_spool"
+    assert inbox.get(timeout=RESULT_SECONDS).headers["task"] == "somebody.note"

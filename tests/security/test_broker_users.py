@@ -1,7 +1,9 @@
-"""What an agent's own user may do on the real RabbitMQ: send requests, and read its inbox."""
+"""What an agent's own user may do on the real RabbitMQ: send requests and messages, and read its
+own queues."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,17 +13,33 @@ from uuid import uuid4
 import amqp
 import httpx
 import pytest
-from amqp.exceptions import AccessRefused, ChannelError, NotAllowed
+from amqp.exceptions import AccessRefused, ChannelError, NotAllowed, PreconditionFailed
 from celery import Celery
 from kombu import Connection
 
 from argosy import FileReference
 from argosy.auth import TOKEN_HEADER
+from argosy.errors import AccessDenied
+from argosy.mailbox import (
+    EXCHANGE,
+    dead_key_of,
+    dead_letters,
+    dead_queue_of,
+    key_to,
+    mailbox,
+    queue_of,
+)
 from models import Role
-from tests.conftest import RESULT_SECONDS, Sender
+from tasks import transfer
+from tests.conftest import MB, RESULT_SECONDS, Sender
 from tests.deployment import AgentInTest, Deployment, remote, until
-from worker.agents import Credentials, add_agent
-from worker.broker_users import api_url, user_of
+from worker.agents import Credentials, add_agent, enable_agent
+from worker.broker_api import api_url
+from worker.broker_policies import ensure_policies
+from worker.broker_users import BrokerUsers, rights_of, user_of
+from worker.doctor.checks import Unwell, check_broker_user
+from worker.mailboxes import missing_queues
+from worker.unready import BrokerUnready
 
 pytestmark = pytest.mark.skipif(remote(), reason="uses the local stack's RabbitMQ")
 
@@ -77,6 +95,7 @@ def declare_exchange(channel: Any, name: str, **arguments: str) -> None:
 
 
 EXCHANGES = ("", "argosy.internal", "argosy.dead", "amq.fanout", "amq.topic", "celery.pidbox")
+KEYS = (dead_key_of("other"), "argosy.requests", "argosy.chunks", "to.", "", "#")
 FLEETS = ("argosy.requests", "argosy.chunks", "argosy.finish", "argosy.upkeep", "argosy.dead")
 
 PUBLISHING: dict[str, Act] = {
@@ -88,13 +107,28 @@ PUBLISHING: dict[str, Act] = {
         )
         for exchange in EXCHANGES
     },
+    **{
+        f"a message with the key {key!r}": (
+            lambda channel, own, other, key=key: publish(channel, EXCHANGE, key)
+        )
+        for key in KEYS
+    },
     "to another's inbox": lambda channel, own, other: publish(channel, "", other),
+    "to another's messages": lambda channel, own, other: publish(channel, "", messages(other)),
+    "to its own messages": lambda channel, own, other: publish(channel, "", messages(own)),
+    "as if its messages were an exchange": lambda channel, own, other: publish(
+        channel, messages(own), key_to("x")
+    ),
     "to its own inbox": lambda channel, own, other: publish(channel, "", own),
     "as if the inbox were an exchange": lambda channel, own, other: publish(channel, other, other),
 }
 
 DECLARING: dict[str, Act] = {
     "another's inbox": lambda channel, own, other: declare(channel, other),
+    "another's messages": lambda channel, own, other: declare(channel, messages(other)),
+    "another's dead letters": lambda channel, own, other: declare(channel, dead(other)),
+    "longer messages": lambda channel, own, other: declare(channel, f"{dead(own)}.dead"),
+    "the exchange of messages": lambda channel, own, other: declare_exchange(channel, EXCHANGE),
     "a longer name": lambda channel, own, other: declare(channel, f"{own}2"),
     "a name around it": lambda channel, own, other: declare(channel, f"my.{own}"),
     "a dot that is none": lambda channel, own, other: declare(channel, own.replace(".", "_", 1)),
@@ -132,11 +166,18 @@ ROUND_ABOUT: dict[str, Act] = {
 }
 
 
-def reading(queue: str | None) -> dict[str, Act]:
-    """Every way to have what is in a queue, or to take it from the fleet."""
+def messages(inbox: str) -> str:
+    """The queue of messages of the agent that has this inbox."""
+    return queue_of(inbox.removeprefix("inbox."))
 
-    def named(other: str) -> str:
-        return queue or other
+
+def dead(inbox: str) -> str:
+    """The same of what it could not handle."""
+    return dead_queue_of(inbox.removeprefix("inbox."))
+
+
+def reading(named: Callable[[str], str]) -> dict[str, Act]:
+    """Every way to have what is in a queue, or to take it from whoever owns it."""
 
     return {
         "consume": lambda channel, own, other: channel.basic_consume(named(other)),
@@ -145,6 +186,9 @@ def reading(queue: str | None) -> dict[str, Act]:
         "delete": lambda channel, own, other: channel.queue_delete(named(other)),
         "bind": lambda channel, own, other: channel.queue_bind(
             named(other), "argosy.requests", "more"
+        ),
+        "bind to messages": lambda channel, own, other: channel.queue_bind(
+            named(other), EXCHANGE, key_to("x")
         ),
         "bind to internal": lambda channel, own, other: channel.queue_bind(
             named(other), "argosy.internal", "argosy.chunks"
@@ -156,14 +200,40 @@ def reading(queue: str | None) -> dict[str, Act]:
 
 
 LISTENING: dict[str, Act] = {
-    f"to {exchange}": (
-        lambda channel, own, other, exchange=exchange: channel.queue_bind(own, exchange, "#")
-    )
-    for exchange in ("argosy.requests", "argosy.internal", "argosy.dead", "amq.rabbitmq.trace")
+    **{
+        f"to {exchange}": (
+            lambda channel, own, other, exchange=exchange: channel.queue_bind(own, exchange, "#")
+        )
+        for exchange in ("argosy.requests", "argosy.internal", "argosy.dead", "amq.rabbitmq.trace")
+    },
+    "to all messages": lambda channel, own, other: channel.queue_bind(own, EXCHANGE, "to.#"),
+    "in its inbox": lambda channel, own, other: channel.queue_bind(own, EXCHANGE, _key(own)),
+    "again": lambda channel, own, other: channel.queue_bind(messages(own), EXCHANGE, _key(own)),
+    "to another's messages": lambda channel, own, other: channel.queue_bind(
+        messages(own), EXCHANGE, _key(other)
+    ),
+    "to another's dead letters": lambda channel, own, other: channel.queue_bind(
+        dead(own), EXCHANGE, dead_key_of(other.removeprefix("inbox."))
+    ),
+    "through an exchange of its own": lambda channel, own, other: (
+        declare_exchange(channel, own),
+        channel.exchange_bind(own, EXCHANGE, _key(other)),
+    ),
 }
+
+
+def _key(inbox: str) -> str:
+    return key_to(inbox.removeprefix("inbox."))
+
 
 EXCHANGES_OF_THE_FLEET: dict[str, Act] = {
     "delete requests": lambda channel, own, other: channel.exchange_delete("argosy.requests"),
+    "delete the exchange of messages": lambda channel, own, other: channel.exchange_delete(
+        EXCHANGE
+    ),
+    "pass messages on": lambda channel, own, other: channel.exchange_bind(
+        "argosy.requests", EXCHANGE, "to.#"
+    ),
     "bind them": lambda channel, own, other: channel.exchange_bind(
         "argosy.internal", "argosy.requests", "argosy.requests"
     ),
@@ -179,9 +249,14 @@ REFUSED = {
     **{f"listen {what}": act for what, act in LISTENING.items()},
     **EXCHANGES_OF_THE_FLEET,
     **{
-        f"{what} {queue or 'inbox of another'}": act
-        for queue in (None, *FLEETS)
-        for what, act in reading(queue).items()
+        f"{what} {queue}": act
+        for queue in FLEETS
+        for what, act in reading(lambda other, queue=queue: queue).items()
+    },
+    **{
+        f"{what} {owned} of another": act
+        for owned, named in (("inbox", str), ("messages", messages), ("dead letters", dead))
+        for what, act in reading(named).items()
     },
 }
 
@@ -231,7 +306,7 @@ def test_it_may_not_manage(deployment: Deployment, weather: Credentials) -> None
     policy = {"pattern": ".*", "definition": {"max-length": 0}, "apply-to": "queues"}
     put = httpx.put(f"{bare}policies/argosy/all", json=policy, **as_agent)
     assert put.status_code == 401
-    assert httpx.get(f"{api}policies", timeout=15).json() == []
+    assert "all" not in {one["name"] for one in httpx.get(f"{api}policies", timeout=15).json()}
 
 
 def test_it_is_known_on_one_virtual_host_only(deployment: Deployment, weather: Credentials) -> None:
@@ -251,6 +326,139 @@ def test_it_may_not_take_every_connection(deployment: Deployment) -> None:
         with pytest.raises(NotAllowed, match="limit"):
             opened.enter_context(Connection(greedy.broker_url)).connect()
         Connection(deployment.environment["BROKER_URL"]).connect()
+
+
+# Messages between agents
+
+
+@pytest.fixture(scope="module")
+def other(deployment: Deployment) -> Credentials:
+    """Another agent, which has never been here before the first message to it."""
+    return made(deployment)
+
+
+def send(channel: Any, key: str, text: str, **properties: Any) -> None:
+    """As an agent sends a message: returned where nobody's queue takes it."""
+    message = amqp.Message(text, delivery_mode=2, **properties)
+    channel.basic_publish_confirm(message, EXCHANGE, key, mandatory=True, confirm_timeout=10)
+
+
+def take(channel: Any, queue: str) -> Any:
+    """The next message of a queue, not acknowledged."""
+    return until(lambda: channel.basic_get(queue), what=f"a message in {queue}")
+
+
+def test_a_message_waits_for_an_agent_that_has_not_started(
+    channel: Any, weather: Credentials, other: Credentials
+) -> None:
+    send(channel, key_to(other.name), "to you", user_id=user_of(weather.name))
+    with Connection(other.broker_url) as connection:
+        theirs = connection.channel()
+        for queue in (mailbox(other.name), dead_letters(other.name)):
+            queue(theirs).declare()  # the same as the operator's, so it may
+        got = take(theirs, queue_of(other.name))
+        assert (got.body, got.properties["user_id"]) == ("to you", user_of(weather.name))
+        theirs.basic_reject(got.delivery_tag, requeue=False)
+        put_aside = take(theirs, dead_queue_of(other.name))
+        assert put_aside.headers["x-first-death-queue"] == queue_of(other.name)
+        theirs.basic_ack(put_aside.delivery_tag)
+
+
+def test_an_agent_puts_its_own_messages_aside(channel: Any, weather: Credentials) -> None:
+    send(channel, dead_key_of(weather.name), "cannot be read")
+    got = take(channel, dead_queue_of(weather.name))
+    assert got.body == "cannot be read"
+    channel.basic_ack(got.delivery_tag)
+
+
+def test_a_message_to_nobody_comes_back(channel: Any) -> None:
+    with pytest.raises(ChannelError, match="NO_ROUTE"):
+        send(channel, key_to("nobody"), "hello")
+
+
+def test_the_broker_vouches_for_the_sender(
+    channel: Any, deployment: Deployment, other: Credentials
+) -> None:
+    with pytest.raises(PreconditionFailed, match="user_id"):
+        send(channel, key_to(other.name), "from him", user_id=user_of(other.name))
+    with Connection(deployment.environment["BROKER_URL"]) as fleet:
+        assert fleet.channel().basic_get(queue_of(other.name)) is None
+
+
+def test_an_agent_cannot_pass_on_what_others_have_vouched_for(
+    channel: Any, deployment: Deployment, weather: Credentials
+) -> None:
+    """By dead letters of its own choosing: its queue would have to be bound again."""
+    thief = made(deployment)
+    with Connection(thief.broker_url) as connection:
+        its_own = connection.channel()
+        its_own.queue_delete(queue_of(thief.name))
+        to_another = {"x-dead-letter-exchange": EXCHANGE, "x-dead-letter-routing-key": "to.other"}
+        declare(its_own, queue_of(thief.name), **to_another)
+        with pytest.raises(AccessRefused):
+            its_own.queue_bind(queue_of(thief.name), EXCHANGE, key_to(thief.name))
+    with pytest.raises(ChannelError, match="NO_ROUTE"):
+        send(channel, key_to(thief.name), "for you alone", user_id=user_of(weather.name))
+    with pytest.raises(BrokerUnready, match=f"queues of agent {thief.name}"):
+        enable_agent(deployment.settings, thief.name)  # binds no queue that is not as it should be
+
+
+def test_an_agent_of_an_older_version(deployment: Deployment) -> None:
+    """Its user may do less, and any key; `enable` makes it like the others."""
+    old, settings = made(deployment), deployment.settings
+    with httpx.Client(base_url=api_url(settings.broker_api or ""), timeout=15) as api:
+        former = {"configure": "^inbox$", "write": "^argosy\\.requests$", "read": "^inbox$"}
+        api.put(f"permissions/argosy/{user_of(old.name)}", json=former).raise_for_status()
+        api.delete(f"topic-permissions/argosy/{user_of(old.name)}").raise_for_status()
+        for queue in _queues_of(old.name):
+            api.delete(f"queues/argosy/{queue}").raise_for_status()
+    assert missing_queues(settings, old.name) == _queues_of(old.name)
+    with pytest.raises(Unwell, match="other things") as found:
+        check_broker_user(settings, old.name)
+    assert f"`argosy agents enable {old.name}`" in found.value.advice
+    enable_agent(settings, old.name)
+    assert "its own queues" in check_broker_user(settings, old.name)
+    with httpx.Client(base_url=api_url(settings.broker_api or ""), timeout=15) as api:
+        api.delete(f"queues/argosy/{dead_queue_of(old.name)}").raise_for_status()
+    with pytest.raises(Unwell, match=r"messages\..*\.dead is not there"):
+        check_broker_user(settings, old.name)
+
+
+def _queues_of(name: str) -> list[str]:
+    return [queue_of(name), dead_queue_of(name)]
+
+
+def test_rights_are_as_they_are_written(deployment: Deployment, weather: Credentials) -> None:
+    users = BrokerUsers.of(deployment.settings)
+    assert users
+    assert users.rights(weather.name) == rights_of(weather.name)
+    assert users.rights("nobody") is None
+
+
+def test_no_queue_grows_without_end(deployment: Deployment, weather: Credentials) -> None:
+    """By policies, which `bootstrap` has made, and makes again where they were changed."""
+    settings = deployment.settings
+    assert ensure_policies(settings) == []
+    with httpx.Client(base_url=api_url(settings.broker_api or ""), timeout=15) as api:
+        own = {"pattern": "^argosy", "definition": {"max-length": 1}, "apply-to": "queues"}
+        api.put("policies/argosy/argosy.dead", json=own).raise_for_status()
+        for dry_run in (True, False):
+            changed = ensure_policies(settings, dry_run=dry_run)
+            assert changed == ["policy argosy.dead of RabbitMQ: changed"]
+        assert ensure_policies(settings) == []
+        for queue, policy in (
+            ("argosy.dead", "argosy.dead"),
+            (queue_of(weather.name), "argosy.messages"),
+            (dead_queue_of(weather.name), "argosy.messages.dead"),
+        ):
+            said = until(lambda queue=queue: _policy_of(api, queue), what=f"a policy of {queue}")
+            assert said == policy
+        assert _policy_of(api, "argosy.requests") is None
+
+
+def _policy_of(api: httpx.Client, queue: str) -> str | None:
+    found: str | None = api.get(f"queues/argosy/{queue}").raise_for_status().json().get("policy")
+    return found
 
 
 # Celery
@@ -289,6 +497,46 @@ def test_send_task(deployment: Deployment, as_agent: tuple[Celery, Sender], spoo
         headers={TOKEN_HEADER: sender.headers[TOKEN_HEADER]},
     )
     assert FileReference.parse(result.get(timeout=RESULT_SECONDS)).size == 1000
+
+
+@pytest.mark.parametrize("size", [1000, 101 * MB])
+@pytest.mark.parametrize("named", [True, False])
+def test_a_chain(
+    deployment: Deployment,
+    as_agent: tuple[Celery, Sender],
+    channel: Any,
+    inbox: str,
+    spool: Path,
+    size: int,
+    *,
+    named: bool,
+) -> None:
+    """As in the README, with and without a queue: the agent's inbox is the only one it reads."""
+    app, sender = as_agent
+    declare(channel, inbox)
+    source = deployment.make_file("cargo.bin", size)
+    upload = transfer.upload.s(str(source)).set(headers=sender.headers)
+    follower = app.signature("weather.announce", ({"task": "note", "of": size},))
+    result = (upload | (follower.set(queue=inbox) if named else follower)).delay()
+    reference = FileReference.parse(result.parent.get(timeout=RESULT_SECONDS))
+    got = take(channel, inbox)
+    channel.basic_ack(got.delivery_tag)
+    assert got.headers["task"] == "weather.announce"
+    document, data = json.loads(got.body)[0]
+    assert FileReference.parse(document) == reference
+    assert data == {"task": "note", "of": size}
+
+
+def test_a_chain_by_routes_of_ones_own(
+    deployment: Deployment, as_agent: tuple[Celery, Sender], spool: Path
+) -> None:
+    app, sender = as_agent
+    app.conf.task_routes = {"weather.announce": {"queue": f"inbox.{uuid4().hex}"}}
+    source = deployment.make_file("cargo.bin", 10)
+    upload = transfer.upload.s(str(source)).set(headers=sender.headers)
+    result = (upload | app.signature("weather.announce")).delay()
+    with pytest.raises(AccessDenied, match="not its inbox"):
+        result.parent.get(timeout=RESULT_SECONDS)
 
 
 @pytest.mark.parametrize("command", ["ping", "shutdown", "revoke", "pool_shrink"])

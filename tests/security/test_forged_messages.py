@@ -395,7 +395,7 @@ def test_requests_that_wait_in_no_worker_keep_no_place(
 # What an honest sender is told
 
 
-@pytest.mark.parametrize("option", [{"countdown": 3600}, {"eta": FAR}, {"expires": PAST}], ids=str)
+@pytest.mark.parametrize("option", [{"countdown": 3600}, {"eta": FAR}, {"expires": PAST}], ids=min)
 def test_a_request_for_another_time_is_refused_in_words(
     deployment: Deployment, sender: Sender, spool: Path, option: dict[str, Any]
 ) -> None:

@@ -110,6 +110,7 @@ ASKED: Asked = {
     "share a folder": lambda r: ("share", [r.folder, ["role:reader"]]),
     "unshare": lambda r: ("unshare", [r.place, [r.world.friend.name]]),
     "delete": lambda r: ("delete", [r.reference]),
+    "pin": lambda r: ("pin", [str(uuid4()), [r.reference], r.world.friend.name]),
 }
 """The task of each operation, and what it is called with."""
 
@@ -216,5 +217,6 @@ DONE: dict[str, Callable[[Request, Any], None]] = {
     "share a folder": _is_as_before,
     "unshare": _is_as_before,
     "delete": _is_deleted,
+    "pin": _is_as_before,
 }
 """What is there afterwards, besides grants."""

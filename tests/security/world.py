@@ -139,7 +139,7 @@ class World:
         settings = deployment.settings
         self._endpoint = Endpoint(
             f"{settings.supabase_url}/storage/v1/s3",
-            settings.supabase_project_ref,
+            settings.project_ref,
             settings.supabase_anon_key.get_secret_value(),
         )
         self._http = http

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import re
+from itertools import product
 from typing import Any
 
 import pytest
 
+from argosy.mailbox import (
+    EXCHANGE,
+    dead_key_of,
+    dead_letters,
+    dead_queue_of,
+    key_to,
+    mailbox,
+    queue_of,
+)
 from argosy.settings import FleetSettings
+from worker.broker_api import api_url, virtual_host, why_none
 from worker.broker_users import (
     BrokerUsers,
-    api_url,
     permissions_of,
+    topic_permissions_of,
     url_for,
     user_of,
-    virtual_host,
-    why_none,
 )
 
 
@@ -64,15 +73,68 @@ def test_the_management_api(end: str) -> None:
 @pytest.mark.parametrize("name", ["a", "we.ther", "my-agent_1", "a.b.c"])
 def test_what_a_user_may_touch(name: str) -> None:
     may = permissions_of(name)
-    own = f"inbox.{name}"
     assert user_of(name) == f"agent.{name}"
-    for kind in ("configure", "read"):
+    owned = (f"inbox.{name}", queue_of(name), dead_queue_of(name))
+    for kind, own in product(("configure", "read"), owned):
         assert re.search(may[kind], own)
-        for other in (f"{own}x", f"x{own}", own.replace(".", "x", 1), "argosy.requests", ""):
+        for other in (
+            f"{own}x",
+            f"x{own}",
+            own.replace(".", "x", 1),
+            "argosy.requests",
+            EXCHANGE,
+            "",
+        ):
             assert not re.search(may[kind], other), (kind, other)
-    assert re.search(may["write"], "argosy.requests")
-    for other in (own, "argosyxrequests", "argosy.internal", "amq.default", "argosy.requests2"):
+    for exchange in ("argosy.requests", EXCHANGE):
+        assert re.search(may["write"], exchange)
+        for other in (f"{exchange}2", f"x{exchange}", exchange.replace(".", "x")):
+            assert not re.search(may["write"], other), other
+    for other in (*owned, "argosy.internal", "amq.default", "argosy.dead", ""):
         assert not re.search(may["write"], other), other
+
+
+@pytest.mark.parametrize("name", ["a", "we.ther", "my-agent_1", "a.b.c"])
+def test_which_routing_keys_a_user_may_touch(name: str) -> None:
+    may = topic_permissions_of(name)
+    assert list(may) == [EXCHANGE]
+    to, dead = key_to(name), dead_key_of(name)
+    for kind, key in (("write", to), ("write", key_to("other")), ("write", dead)):
+        assert re.search(may[EXCHANGE][kind], key), key
+    for key in (to, dead):
+        assert re.search(may[EXCHANGE]["read"], key), key
+    for key in (
+        dead_key_of("other"),
+        f"{dead}x",
+        dead.replace(".", "x", 1),
+        "to.",
+        "#",
+        "",
+        f"x{to}",
+    ):
+        for kind in ("read", "write"):
+            assert not re.search(may[EXCHANGE][kind], key), (kind, key)
+    for key in (key_to("other"), f"{to}x", "to.*", "to.#"):
+        assert not re.search(may[EXCHANGE]["read"], key), key
+
+
+def test_an_agents_queues() -> None:
+    """Whoever declares them says the same; only the operator binds them."""
+    for bound in (False, True):
+        own, dead = mailbox("weather", bound=bound), dead_letters("weather", bound=bound)
+        assert (own.name, dead.name) == ("messages.weather", "messages.weather.dead")
+        assert own.durable
+        assert dead.durable
+        assert dead.queue_arguments == {"x-queue-type": "quorum"}
+        assert own.queue_arguments == {
+            "x-queue-type": "quorum",
+            "x-delivery-limit": 50,
+            "x-dead-letter-exchange": "argosy.messages",
+            "x-dead-letter-routing-key": "dead.weather",
+        }
+        keys = [(queue.exchange.name, queue.routing_key) for queue in (own, dead)]
+        expected = [(EXCHANGE, "to.weather"), (EXCHANGE, "dead.weather")]
+        assert keys == (expected if bound else [("", ""), ("", "")])
 
 
 def test_a_dot_in_a_name_is_a_dot() -> None:

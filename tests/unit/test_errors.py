@@ -108,3 +108,15 @@ def test_about_names_the_transfer_and_keeps_the_rest() -> None:
     error = errors.StorageUnavailable("away", None, 3.0).about("some-id")
     assert (type(error), error.transfer_id) == (errors.StorageUnavailable, "some-id")
     assert (error.message, error.retry_after) == ("away", 3.0)
+
+
+@pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.code)
+def test_no_message_carries_a_secret(backend: Any, kind: type[Error]) -> None:
+    """Whoever made it, of whatever a server has answered: results and rows are others' to read."""
+    token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9P"
+    error = kind(f"Answer 500: Bearer {token} at https://host/x?token={token}&part=3", "a-transfer")
+    sent = backend.encode(backend.prepare_exception(error))
+    for text in (error.message, str(error), repr(error), sent, error.about("other").message):
+        assert token.rpartition(".")[2] not in text
+        assert "Answer 500: Bearer [redacted]" in text
+        assert "&part=3" in text

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
+from tasks import lease as lease_module
 from tasks.lease import Lease, LeaseLost
 
 SOON = 0.6
@@ -52,6 +53,13 @@ def lost(lease: Lease) -> bool:
 
 def _away() -> OperationalError:
     return OperationalError("UPDATE", {}, ConnectionError("the database is away"))
+
+
+def test_a_long_lease_is_looked_at_no_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work that is not wanted any more is noticed long before its lease ends."""
+    monkeypatch.setattr(lease_module, "WATCH_SECONDS", 0.05)
+    with Lease(Renewals(True, True, False), 10 * LONG) as lease:
+        assert lost(lease)
 
 
 def test_a_thread_renews_it() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.naming import MAX_SAFE_NAME, object_name, safe_name
+from argosy.naming import MAX_SAFE_NAME, object_name, safe_name
 
 STORAGE_TAKES = re.compile(r"[A-Za-z0-9/!\-.*'() &$@=;:+,?_]+")
 """Supabase Storage's own rule for keys (see the facts page)."""

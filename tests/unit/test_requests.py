@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argosy import FileReference
+from argosy.description import OWN_PREFIX
 from argosy.errors import Error, InvalidReference, InvalidRequest
+from argosy.storage.metadata import to_headers
 from models import Kind
-from tasks.requests import DownloadRequest, UploadRequest, parse
+from tasks.requests import DownloadRequest, PinRequest, RegisterRequest, UploadRequest, parse
 from tests.unit.test_reference import DOCUMENT
 
 GOOD: dict[str, Any] = {"source": "/spool/file.txt", "bucket": "agent-transfers"}
@@ -152,3 +154,73 @@ def test_a_references_form_does_not_matter_to_the_fingerprint() -> None:
         for form in (DOCUMENT, plain, reference, reference.document())
     }
     assert len(prints) == 1
+
+
+# A file that its agent has stored itself
+
+REGISTER: dict[str, Any] = {"reference": DOCUMENT, "etag": "b" * 32}
+
+
+def test_a_second_try_to_register_is_the_same_request() -> None:
+    """A client writes the reference anew; what only the fleet knows does not count."""
+    first = parse(RegisterRequest, **REGISTER).fingerprint()
+    for name, value in {
+        "created_at": "2027-01-01T00:00:00Z",
+        "expires_at": "9999-01-01T00:00:00Z",
+        "grants": ["read:everybody"],
+    }.items():
+        again = {**REGISTER, "reference": {**DOCUMENT, name: value}}
+        assert parse(RegisterRequest, **again).fingerprint() == first
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"etag": "c" * 32},
+        {"share_with": ["agent-b"]},
+        {"reference": {**DOCUMENT, "sha256": "c" * 64}},
+        {"reference": {**DOCUMENT, "metadata": {"a": "b"}}},
+        {"reference": {**DOCUMENT, "encoding": "zstd"}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_anything_else_registers_another(change: dict[str, Any]) -> None:
+    one, other = parse(RegisterRequest, **REGISTER), parse(RegisterRequest, **REGISTER | change)
+    assert one.fingerprint() != other.fingerprint()
+
+
+@given(reference=json_values, etag=json_values)
+def test_whatever_comes_to_be_registered(reference: Any, etag: Any) -> None:
+    with pytest.raises((InvalidRequest, InvalidReference)):
+        parse(RegisterRequest, reference=reference, etag=etag)
+
+
+@given(st.dictionaries(st.text(max_size=8), st.text(max_size=3000) | json_values, max_size=4))
+def test_metadata_that_is_taken_fits_into_the_headers(metadata: dict[str, Any]) -> None:
+    try:
+        request = parse(UploadRequest, **GOOD, metadata=metadata)
+    except InvalidRequest:
+        return
+    to_headers({OWN_PREFIX + name: value for name, value in request.metadata.items()})
+
+
+def test_no_metadata_is_the_request_of_older_agents() -> None:
+    without = parse(UploadRequest, **GOOD).fingerprint()
+    assert parse(UploadRequest, **GOOD, metadata={}).fingerprint() == without
+    assert parse(UploadRequest, **GOOD, metadata={"a": "b"}).fingerprint() != without
+
+
+# What a message keeps
+
+
+def test_a_file_that_is_named_twice_is_pinned_once() -> None:
+    place = {"bucket": DOCUMENT["bucket"], "path": DOCUMENT["path"]}
+    other = {**place, "path": "a/b"}
+    request = parse(PinRequest, message=DOCUMENT["id"], files=[DOCUMENT, other, place])
+    assert [one.path for one in request.places] == [DOCUMENT["path"], "a/b"]
+
+
+@given(message=json_values, files=json_values, to=json_values)
+def test_whatever_comes_to_be_pinned(message: Any, files: Any, to: Any) -> None:
+    with pytest.raises((InvalidRequest, InvalidReference)):
+        parse(PinRequest, message=message, files=files, to=to)

@@ -38,7 +38,6 @@ FLEET = [
     "BROKER_URL",
     "RESULT_URL",
     "SUPABASE_SERVICE_ROLE_KEY",
-    "SUPABASE_PROJECT_REF",
     "DATABASE_URL",
     "ARGOSY_SPOOL",
 ]
@@ -52,6 +51,25 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
     for name, value in GOOD.items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.mark.parametrize(
+    ("url", "reference", "expected"),
+    [
+        ("https://abc.supabase.co", None, "abc"),
+        ("https://abc.supabase.co", "other", "other"),
+        ("https://files.example.com", None, "stub"),
+        ("http://127.0.0.1:8000", None, "stub"),
+    ],
+)
+def test_the_projects_reference(
+    monkeypatch: pytest.MonkeyPatch, url: str, reference: str | None, expected: str
+) -> None:
+    monkeypatch.setenv("SUPABASE_URL", url)
+    monkeypatch.delenv("SUPABASE_PROJECT_REF")
+    if reference:
+        monkeypatch.setenv("SUPABASE_PROJECT_REF", reference)
+    assert load(AgentSettings).project_ref == expected
 
 
 def test_good_settings_are_read() -> None:

@@ -30,8 +30,9 @@ from argosy.errors import (
     SourceOutsideSpool,
     SourceUnreadable,
 )
+from argosy.files import write_at
 from tasks import spool as spool_module
-from tasks.spool import Partial, Spool, write_at
+from tasks.spool import Partial, Spool
 
 NOBODY = 65534
 

@@ -472,6 +472,40 @@ def test_auth_is_not_asked_again_at_once_when_it_fails(
     assert verifier.verify(asymmetric(key))
 
 
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
+def test_a_project_without_public_keys(server: AuthServer, verifier: Verifier, status: int) -> None:
+    """A token with a key of its own invention is not worth waiting for."""
+    server.jwks_status = status
+    for _ in range(3):
+        with pytest.raises(InvalidToken):
+            verifier.verify(asymmetric(private_key(), uuid4().hex))
+    assert server.jwks_asked == 1
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 503])
+def test_public_keys_that_come_later(server: AuthServer, verifier: Verifier, status: int) -> None:
+    server.jwks_status = status
+    with pytest.raises(StorageUnavailable):
+        verifier.verify(asymmetric(private_key()))
+
+
+def test_known_keys_do_while_a_gateway_does_not_find_auth(
+    server: AuthServer, verifier: Verifier, clock: Clock
+) -> None:
+    key = private_key()
+    server.keys = [key[1]]
+    token = asymmetric(key, exp=int(clock.now) + 2 * HOUR)
+    assert verifier.verify(token)
+    server.jwks_status = 404
+    clock.now += jwks.FRESH_SECONDS
+    assert verifier.verify(token)
+    with pytest.raises(InvalidToken):
+        verifier.verify(asymmetric(private_key(), "new"))
+    clock.now += jwks.STALE_SECONDS
+    with pytest.raises(InvalidToken):
+        verifier.verify(token)
+
+
 @pytest.mark.parametrize("keys", [5, {"a": 1}, None, "keys"])
 def test_what_is_no_key_set_is_an_outage(server: AuthServer, verifier: Verifier, keys: Any) -> None:
     server.keys = keys

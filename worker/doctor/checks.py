@@ -29,8 +29,10 @@ from models.database import one_session
 from worker import policies, schema
 from worker.auth_admin import AuthAdmin
 from worker.bootstrap import bring_up_database, ensure_buckets, wanted_buckets
-from worker.broker_users import BrokerApiError, BrokerUsers, permissions_of, why_none
+from worker.broker_api import BrokerApiError, why_none
+from worker.broker_users import BrokerUsers, rights_of
 from worker.logins import MIGHTY
+from worker.mailboxes import missing_queues
 from worker.queues import DEAD_LETTERS, QUEUES
 from worker.unready import DatabaseUnready
 
@@ -76,7 +78,7 @@ def examine_deployment(settings: FleetSettings, agent: str | None = None) -> lis
     """Run every check, and `agent`'s broker user too if one is named."""
     found = [examine(what, settings) for what in CHECKS]
     if agent:
-        found.append(_ask(f"broker user of {agent}", partial(_broker_user, settings, agent)))
+        found.append(_ask(f"broker user of {agent}", partial(check_broker_user, settings, agent)))
     return found
 
 
@@ -290,17 +292,20 @@ def _broker(settings: FleetSettings) -> str:
     return ", ".join(f"{name} {count}" for name, count in waiting.items())
 
 
-def _broker_user(settings: FleetSettings, agent: str) -> str:
+def check_broker_user(settings: FleetSettings, agent: str) -> str:
+    """What an agent's user may do on the broker. Raises Unwell where it should do other things."""
     if why := why_none(settings):
         raise Unwell(why)
     users = BrokerUsers.of(settings)
-    found = users.permissions(agent) if users else None
-    if found != permissions_of(agent):
+    found = users.rights(agent) if users else None
+    if found != rights_of(agent):
         raise Unwell(
             "it is not there" if found is None else f"it may do other things: {found}",
             f"`argosy agents enable {agent}`, or rotate-key where there is no user",
         )
-    return "may write requests and read its own inbox, nothing else"
+    if missing := missing_queues(settings, agent):
+        raise Unwell(f"{', '.join(missing)} is not there", f"`argosy agents enable {agent}`")
+    return "may write requests and messages and read its own queues, nothing else"
 
 
 def _results(settings: FleetSettings) -> str:

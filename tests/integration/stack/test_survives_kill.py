@@ -16,6 +16,7 @@ from amqp.exceptions import NotAllowed
 
 from local.servers import Server
 from local.stack import Stack
+from worker.broker_api import BrokerApi
 from worker.broker_users import BrokerUsers
 
 from .conftest import WRITTEN_DOWN_AFTER
@@ -78,7 +79,8 @@ def test_rabbitmq(stack: Stack, durable_queue: kombu.Queue) -> None:
 
 
 def test_agents_broker_users(stack: Stack) -> None:
-    users = BrokerUsers(stack.operator_environment["ARGOSY_BROKER_API"], stack.broker_url)
+    api = BrokerApi(stack.operator_environment["ARGOSY_BROKER_API"], stack.broker_url)
+    users = BrokerUsers(api)
     urls = {name: users.take_in(name) for name in ("kept", "shut-out")}
     assert [users.grant(name) for name in urls] == [True, True]
     users.shut_out("shut-out")

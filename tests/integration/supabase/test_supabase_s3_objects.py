@@ -133,12 +133,25 @@ def test_a_presigned_form(s3: Any, bucket: str) -> None:
     form = s3.generate_presigned_post(
         bucket, "posted", Conditions=[["content-length-range", 0, 10]]
     )
-    files = {"file": ("name.txt", b"in a form")}
-    answer = httpx.post(form["url"], data=form["fields"], files=files)
+    fields = {_as_documented(name): value for name, value in form["fields"].items()}
+    files = {"file": ("name.txt", b"more than ten bytes: the server does not mind")}
+    answer = httpx.post(form["url"], data=fields, files=files)
     assert answer.status_code == 200, answer.text
-    assert s3.get_object(Bucket=bucket, Key="posted")["Body"].read() == b"in a form"
-    files = {"file": ("name.txt", b"more than ten bytes")}
-    assert httpx.post(form["url"], data=form["fields"], files=files).status_code == 413
+    assert s3.get_object(Bucket=bucket, Key="posted")["Body"].read() == files["file"][1]
+    elsewhere = httpx.post(form["url"], data={**fields, "key": "other"}, files=files)
+    assert (elsewhere.status_code, "AccessDenied" in elsewhere.text) == (403, True)
+
+
+def test_a_presigned_form_in_lower_case_is_refused(s3: Any, bucket: str) -> None:
+    form = s3.generate_presigned_post(bucket, "posted")
+    answer = httpx.post(form["url"], data=form["fields"], files={"file": ("name.txt", b"x")})
+    assert (answer.status_code, "InvalidSignature" in answer.text) == (400, True)
+
+
+def _as_documented(name: str) -> str:
+    """`X-Amz-Credential`, `Policy`: boto3 writes them in lower case, which is not understood."""
+    signs = name == "policy" or name.startswith("x-amz-")
+    return "-".join(word.capitalize() for word in name.split("-")) if signs else name
 
 
 def test_row_level_security_decides(agent: Agent, s3: Any, bucket: str) -> None:

@@ -15,6 +15,7 @@ from argosy.storage.checksum import (
     digest_file,
     etag_agrees,
     plain_etag,
+    slice_md5s,
 )
 
 md5s = st.binary(min_size=16, max_size=16).map(bytes.hex)
@@ -90,3 +91,16 @@ def test_an_etag_made_of_the_time_says_nothing(mtime_ms: float, size: int) -> No
 )
 def test_plain(etag: str, plain: str) -> None:
     assert plain_etag(etag) == plain
+
+
+@pytest.mark.parametrize("size", [0, 1, 9, 10, 11, 20, 25])
+@pytest.mark.parametrize("block", [1, 3, 10, 100])
+def test_slices(size: int, block: int) -> None:
+    content = bytes(range(size))
+    blocks = [content[start : start + block] for start in range(0, size, block)]
+    slices = [content[start : start + 10] for start in range(0, size, 10)] or [b""]
+    assert slice_md5s(blocks, 10) == [hashlib.md5(each).hexdigest() for each in slices]
+
+
+def test_a_composite_of_parts_that_are_no_md5s_says_nothing() -> None:
+    assert etag_agrees(f"{'0' * 32}-2", part_md5s=[f"{'1' * 32}-2", "0" * 32]) is None

@@ -22,7 +22,8 @@ def safe_name(name: str) -> str:
     if not dot or not _EXTENSION.fullmatch(extension):
         stem, extension = plain, ""
     suffix = f".{extension}" if extension else ""
-    clean = _REFUSED.sub("_", stem).strip(" ._")[: MAX_SAFE_NAME - len(suffix)].rstrip(" .")
+    one_space = " ".join(stem.split())  # S3 signatures disagree about more
+    clean = _REFUSED.sub("_", one_space).strip(" ._")[: MAX_SAFE_NAME - len(suffix)].rstrip(" .")
     return (clean or "file") + suffix
 
 

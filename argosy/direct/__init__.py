@@ -1,0 +1,1 @@
+"""Direct mode: the agent's own process moves the bytes."""

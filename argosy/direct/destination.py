@@ -1,0 +1,250 @@
+"""Where a download goes: a file that grows beside its name, and gets it once it is whole.
+
+A process that is killed leaves `.argosy-<key>.part`, and never anything under the name.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import secrets
+import stat
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from argosy.errors import DestinationError, DestinationExists, DestinationUnwritable, DiskFull
+from argosy.naming import safe_name
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_WRITE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_ALLOCATION = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+_LONGEST_NAME = 255
+"""Bytes of UTF-8: the limit of most file systems."""
+_JOINERS = "\u200c\u200d"
+"""Invisible, but part of how Persian words and some emoji are written."""
+
+
+@dataclass(frozen=True)
+class Destination:
+    """A name in an open folder. Every method raises what `explained` makes of an OSError."""
+
+    path: Path
+    folder: int
+
+    @property
+    def key(self) -> dict[str, str]:
+        """What tells this destination from all others, whichever way it was named."""
+        return {"folder": os.path.realpath(self.path.parent), "name": self.path.name}
+
+    def check_free(self) -> None:
+        """Raise DestinationExists when something has the name."""
+        if _exists(self.path.name, self.folder):
+            raise _taken(self.path)
+
+    @contextmanager
+    def partial(self, owner: str, size: int) -> Iterator[Partial]:
+        """The file to write, `size` bytes long, that nobody else writes.
+
+        The same `owner` finds the same file again after a crash. While another call is at
+        it one gets a file of one's own, which goes when the block is left.
+        """
+        key = hashlib.sha256(f"{owner}/{self.path.name}".encode(errors="surrogateescape"))
+        name = f".argosy-{key.hexdigest()[:32]}.part"
+        fd = _open_alone(name, self.folder)
+        is_lasting = fd is not None
+        if fd is None:
+            name = f".argosy-{secrets.token_hex(16)}.part"
+            fd = os.open(name, _WRITE | os.O_EXCL, 0o666, dir_fd=self.folder)  # the umask decides
+        partial = Partial(self, name, fd, is_lasting=is_lasting)
+        try:
+            partial.reserve(size)
+            yield partial
+        finally:
+            if not is_lasting:
+                partial.remove()
+            partial.close()
+
+
+class Partial:
+    """The bytes of a file that has no name yet. `fd` is open to read and write.
+
+    `is_lasting` says whether another call would find it again.
+    """
+
+    def __init__(self, destination: Destination, name: str, fd: int, *, is_lasting: bool) -> None:
+        self._destination = destination
+        self._name = name
+        self.fd = fd
+        self.is_lasting = is_lasting
+
+    @property
+    def inode(self) -> int:
+        """Another file of the same name has another one."""
+        return os.fstat(self.fd).st_ino
+
+    def reserve(self, size: int) -> None:
+        """Take the space on the disk; nothing is left behind where there is not enough."""
+        try:
+            if os.fstat(self.fd).st_size > size:
+                os.ftruncate(self.fd, 0)
+            _allocate(self.fd, size)
+        except OSError:
+            self.remove()
+            raise
+
+    def publish(self) -> None:
+        """Give the file its name, on disk for good. Never overwrites."""
+        os.fsync(self.fd)
+        folder, path = self._destination.folder, self._destination.path
+        try:
+            os.link(self._name, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+        except FileExistsError:
+            raise _taken(path) from None
+        self.remove()
+        os.fsync(folder)
+
+    def remove(self) -> None:
+        """Have it go. Safe to repeat."""
+        with suppress(FileNotFoundError):
+            os.unlink(self._name, dir_fd=self._destination.folder)
+
+    def close(self) -> None:
+        """Leave it to the next."""
+        # A child forked meanwhile may have it open too: closing would not unlock it.
+        fcntl.flock(self.fd, fcntl.LOCK_UN)
+        os.close(self.fd)
+
+
+@contextmanager
+def destination(given: Path, name: str) -> Iterator[Destination]:
+    """Where `given` leads: a folder gets the file under `name`, made safe.
+
+    Raises DestinationUnwritable, DestinationExists, DiskFull, here and for every OSError
+    in the block.
+    """
+    try:
+        path = given / local_name(name, given) if given.is_dir() else given
+        folder = os.open(path.parent, _FOLDER)
+    except (OSError, ValueError) as error:
+        raise explained(error, given) from error
+    try:
+        found = Destination(path, folder)
+        found.check_free()
+        yield found
+    except OSError as error:
+        raise explained(error, path) from error
+    finally:
+        os.close(folder)
+
+
+def local_name(name: str, folder: Path) -> str:
+    """A file's name as this folder takes it: as it is for people, in one folder, and visible.
+
+    Controls (those of writing direction too), separators and what does not fit are left
+    out; where the file system takes no Unicode it is plain ASCII.
+    """
+    kept = "".join(_plain(character) for character in name).strip(" .")
+    short = _shortened(kept)
+    try:
+        (folder / short).stat()
+    except FileNotFoundError:
+        pass
+    except (OSError, UnicodeError):
+        return safe_name(name)
+    return short or safe_name(name)
+
+
+def explained(error: OSError | ValueError, path: Path) -> DestinationError:
+    """The error for a failure of the disk, or for a path that is none."""
+    if isinstance(error, ValueError):
+        return DestinationUnwritable(f"{str(path)!r} is no path: {error}.")
+    if error.errno in _FULL:
+        return DiskFull(f"There is no room for {path} on its disk: free some and try again.")
+    reason = os.strerror(error.errno or 0)
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return DestinationUnwritable(f"{path} cannot be written: its folder is missing: make it.")
+    return DestinationUnwritable(f"{path} cannot be written: {reason}: choose another folder.")
+
+
+def _plain(character: str) -> str:
+    if character in "/\\":
+        return "_"
+    if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp"):
+        return character if character in _JOINERS else ""
+    return character
+
+
+def _shortened(name: str) -> str:
+    """At most as many bytes as a name may have, with its extension."""
+    if len(name.encode()) <= _LONGEST_NAME:
+        return name
+    stem, _, extension = name.rpartition(".")
+    suffix = f".{extension}" if stem and len(extension.encode()) <= 16 else ""
+    room = _LONGEST_NAME - len(suffix.encode())
+    return name.removesuffix(suffix).encode()[:room].decode(errors="ignore").rstrip(" .") + suffix
+
+
+def _open_alone(name: str, folder: int) -> int | None:
+    """The partial file of an earlier try, or a new one; None when it is not ours alone."""
+    try:
+        fd = os.open(name, _WRITE, 0o666, dir_fd=folder)
+    except (FileExistsError, IsADirectoryError, PermissionError):
+        return None
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            return None
+        raise
+    if _is_ours(fd) and _is_named(fd, name, folder):
+        return fd
+    os.close(fd)
+    return None
+
+
+def _is_ours(fd: int) -> bool:
+    found = os.fstat(fd)
+    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_named(fd: int, name: str, folder: int) -> bool:
+    """Whether it is still there: another process may have published it before we had the lock."""
+    found = os.fstat(fd)
+    if found.st_nlink != 1:
+        return False
+    try:
+        return os.path.samestat(found, os.stat(name, dir_fd=folder, follow_symlinks=False))
+    except FileNotFoundError:
+        return False
+
+
+def _allocate(fd: int, size: int) -> None:
+    try:
+        if size:
+            os.posix_fallocate(fd, 0, size)
+    except OSError as error:
+        if error.errno not in _NO_ALLOCATION:
+            raise
+    os.ftruncate(fd, size)
+
+
+def _exists(name: str, folder: int) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _taken(path: Path) -> DestinationExists:
+    return DestinationExists(f"{path} exists already: choose another name or remove it.")

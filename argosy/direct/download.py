@@ -1,0 +1,235 @@
+"""A file comes down: in ranges if it is large, from where a killed call stopped, and verified."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from functools import partial as bound
+from pathlib import Path
+
+from argosy.account import Account
+from argosy.cache import FileCache, Insertion
+from argosy.deadline import Deadline
+from argosy.direct import destination as place
+from argosy.direct.crew import Crew, ending
+from argosy.direct.journal import Journal
+from argosy.direct.ranges import Ranges
+from argosy.direct.remote_file import RemoteFile
+from argosy.direct.verdict import check_size, mismatch, wrong_size
+from argosy.errors import Error, InvalidToken, NotSignedIn, TransferCancelled
+from argosy.files import write_at
+from argosy.options import DownloadOptions
+from argosy.progress import Meter
+from argosy.reference import FileReference
+from argosy.storage.parts import part_size_for
+from argosy.storage.s3 import ObjectHead, ObjectStore
+
+MIB = 1024 * 1024
+_WORTH_KEEPING = (TransferCancelled, NotSignedIn, InvalidToken)
+"""Ends that say nothing against the bytes that are there: the next call goes on with them."""
+
+
+def download(
+    account: Account,
+    reference: FileReference,
+    destination: Path,
+    options: DownloadOptions,
+    deadline: Deadline,
+    meter: Meter,
+    cache: FileCache | None,
+) -> Path:
+    """Download a file, and return the path it got.
+
+    Raises DestinationExists, DestinationUnwritable, DiskFull, ObjectNotFound, ObjectChanged,
+    ChecksumMismatch, DeadlineExceeded, TransferCancelled and what Storage says.
+    """
+    try:
+        with place.destination(destination, reference.name) as found:
+            key = {**found.key, "reference": str(reference.id)}
+            with (
+                Journal.open(account.settings, "download", key) as journal,
+                found.partial(str(reference.id), reference.size) as partial,
+            ):
+                store = account.store(deadline.limit(account.retries()))
+                going = _Download(store, reference, deadline, meter, cache, journal, partial)
+                going.run(account.settings.part_size, options.parallel or account.settings.parallel)
+    except Error as error:
+        raise error.about(str(reference.id)) from error
+    meter.done(found.path, reference.size)
+    return found.path
+
+
+@dataclass
+class _Download:
+    """One download on its way."""
+
+    store: ObjectStore
+    reference: FileReference
+    deadline: Deadline
+    meter: Meter
+    cache: FileCache | None
+    journal: Journal
+    partial: place.Partial
+    head: ObjectHead | None = field(default=None, init=False)
+    has_begun: bool = field(default=False, init=False)
+
+    def run(self, part_size: int, parallel: int) -> None:
+        """Fetch, verify and publish; what is of no use to another try goes."""
+        try:
+            if not self._take_from_cache():
+                self._fetch(part_size_for(self.reference.size, part_size), parallel)
+            self.deadline.check()
+            self.partial.publish()
+        except Error as error:
+            if not (self._can_go_on and (error.retryable or isinstance(error, _WORTH_KEEPING))):
+                self._clear()
+            raise
+        except OSError:  # the disk is full, or broken
+            self._clear()
+            raise
+        self.journal.remove()
+
+    @property
+    def _can_go_on(self) -> bool:
+        """Whether there is anything that another call need not fetch again."""
+        return self.partial.is_lasting and self.journal.is_kept and bool(self.journal.parts)
+
+    def _clear(self) -> None:
+        self.partial.remove()
+        self.journal.remove()
+
+    def _take_from_cache(self) -> bool:
+        """Copy it from the cache, if it is there and the agent may (still) read it."""
+        cache, wanted = self.cache, self.reference
+        if cache is None:
+            return False
+        if not cache.has(wanted.sha256, wanted.size):
+            cache.missed()
+            return False
+        etag = self._look().etag
+        self._begin(0)
+        return cache.copy_to(
+            wanted.sha256, wanted.size, self.partial.fd, etag=etag, on_bytes=self._copied
+        )
+
+    def _copied(self, count: int) -> None:
+        self.meter.add(count)
+        self.deadline.check()
+
+    def _look(self) -> ObjectHead:
+        """What Storage says of the object to this agent, asked once."""
+        if self.head is None:
+            with Crew(self.deadline) as crew:
+                place = (self.reference.bucket, self.reference.path)
+                self.head = crew.result(lambda: self.store.head(*place))
+        return self.head
+
+    def _begin(self, done: int) -> None:
+        if not self.has_begun:
+            self.has_begun = True
+            wanted = self.reference
+            self.meter.begin(str(wanted.id), wanted.name, wanted.size, done=done)
+        elif done:
+            self.meter.add(done)
+
+    def _fetch(self, part_size: int, parallel: int) -> None:
+        """Fetch it from Storage. Raises ChecksumMismatch when it is not what was promised."""
+        if self.reference.size <= part_size:
+            return self._check(self._fetch_whole())
+        there = self._resume(part_size)
+        sha256 = self._fetch_ranges(part_size, parallel, there)
+        if there and sha256 != self.reference.sha256:  # a power cut may have undone some of it
+            self.journal.begin(self.journal.header)
+            self.meter.add(-self.reference.size)
+            sha256 = self._fetch_ranges(part_size, parallel, set())
+        return self._check(sha256)
+
+    def _check(self, sha256: str) -> None:
+        if sha256 != self.reference.sha256:
+            raise mismatch(self.reference, sha256)
+
+    def _resume(self, part_size: int) -> set[int]:
+        """The ranges that an earlier call has left, of this very object in this very file."""
+        head, wanted = self._look(), self.reference
+        check_size(wanted, head.size)
+        header = {
+            "reference": str(wanted.id),
+            "etag": head.etag,
+            "size": wanted.size,
+            "sha256": wanted.sha256,
+            "part_size": part_size,
+            "inode": self.partial.inode,
+        }
+        if self.journal.header != header:
+            self.journal.begin(header)
+        there = set(self.journal.parts)
+        whole_parts, rest = divmod(wanted.size, part_size)
+        done = sum(part_size if number <= whole_parts else rest for number in there)
+        self._begin(done)
+        return there
+
+    def _fetch_ranges(self, part_size: int, parallel: int, there: set[int]) -> str:
+        wanted, etag = self.reference, self._look().etag
+        get = bound(self.store.get, wanted.bucket, wanted.path, etag=etag)
+        with self._insertion() as insertion, Crew(self.deadline) as crew:
+            ranges = Ranges(self.partial.fd, wanted.size, part_size)
+            sha256 = ranges.fetch(
+                lambda start, length: get(start=start, length=length),
+                crew,
+                parallel=parallel,
+                there=there,
+                on_bytes=self.meter.add,
+                on_part=lambda number: self.journal.note(number, ""),
+                insertion=insertion,
+            )
+            self._keep(insertion, sha256, etag)
+        return sha256
+
+    def _fetch_whole(self) -> str:
+        """One request. Raises ChecksumMismatch when it is another size than promised."""
+        self._begin(0)
+        with self._insertion() as insertion, Crew(self.deadline) as crew:
+            sha256, md5 = crew.result(lambda: self._receive(crew, insertion))
+            # An ETag that is no MD5 is learnt when the file is looked for the next time.
+            self._keep(insertion, sha256, self.head.etag if self.head else md5)
+        return sha256
+
+    def _receive(self, crew: Crew, insertion: Insertion | None) -> tuple[str, str]:
+        """SHA-256 and, for the cache, MD5 of what came, written down."""
+        gate, offset, wanted = crew.gate(), 0, self.reference
+        sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+        with ending(self.store.get(wanted.bucket, wanted.path)) as blocks:
+            for block in blocks:
+                if offset + len(block) > wanted.size:
+                    raise wrong_size(wanted)
+                with gate:
+                    write_at(self.partial.fd, block, offset)
+                    if insertion:
+                        insertion.write(block)
+                        md5.update(block)
+                    self.meter.add(len(block))
+                sha256.update(block)
+                offset += len(block)
+        check_size(wanted, offset)
+        return sha256.hexdigest(), md5.hexdigest()
+
+    def _insertion(self) -> Insertion | nullcontext[None]:
+        begun = self.cache.begin(self.reference.size) if self.cache else None
+        return begun or nullcontext()
+
+    def _keep(self, insertion: Insertion | None, sha256: str, etag: str) -> None:
+        if insertion and sha256 == self.reference.sha256:
+            insertion.commit(sha256, etag)
+
+
+def iter_bytes(account: Account, reference: FileReference, deadline: Deadline) -> Iterator[bytes]:
+    """The file's bytes in order, in blocks of at most 1 MiB; the last one once all are verified.
+
+    Raises ChecksumMismatch, ObjectChanged, ObjectNotFound, DeadlineExceeded. Close it to stop
+    early.
+    """
+    with RemoteFile(account, reference, deadline=deadline) as file:
+        while block := file.read(MIB):
+            yield block

@@ -1,0 +1,79 @@
+"""The end of an upload: the object is what was sent, or nothing is left of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from argosy.direct.call import UploadCall
+from argosy.direct.wanted import Wanted
+from argosy.errors import ChecksumMismatch, Error, IdempotencyConflict
+from argosy.storage.checksum import Checksums, etag_agrees
+from argosy.storage.s3 import ObjectStore, StoredPart
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Fate:
+    """What has become of the object: whether it was sent, and the fleet told of it."""
+
+    sent: bool = False
+    told: bool = False
+
+    def is_unwanted(self, error: BaseException) -> bool:
+        """Whether it may be there after this error, and nobody will ever know of it."""
+        if not self.told:
+            return self.sent
+        is_final = isinstance(error, Error) and not error.retryable
+        return is_final and not isinstance(error, IdempotencyConflict)  # that one is entered
+
+
+def complete(
+    store: ObjectStore, wanted: Wanted, upload_id: str, part_md5s: Sequence[str], sums: Checksums
+) -> None:
+    """Have Storage make the object of its parts. May be repeated.
+
+    Raises UploadNotFound, ChecksumMismatch.
+    """
+    parts = [StoredPart(number, etag) for number, etag in enumerate(part_md5s, 1)]
+    store.complete_multipart(
+        wanted.bucket, wanted.path, upload_id, parts, size=sums.size, md5=sums.md5
+    )
+
+
+def verified(
+    store: ObjectStore, wanted: Wanted, sums: Checksums, part_md5s: Sequence[str] | None = None
+) -> str:
+    """Ask Storage what it has, and compare: the object's ETag.
+
+    Raises ObjectNotFound, ChecksumMismatch.
+    """
+    head = store.head(wanted.bucket, wanted.path)
+    agrees = etag_agrees(head.etag, md5=sums.md5, part_md5s=part_md5s)
+    if head.size != sums.size or agrees is False:
+        raise ChecksumMismatch(
+            f"{wanted.name} arrived in Storage with {head.size} bytes and ETag {head.etag}, "
+            f"not the {sums.size} bytes that were sent: upload it again."
+        )
+    return head.etag
+
+
+def remove(
+    call: UploadCall, wanted: Wanted, upload_id: str | None = None, *, whole: bool = False
+) -> None:
+    """Leave neither parts nor, if it may be there `whole`, the object: the call has failed.
+
+    As far as Storage lets us: what it does not is logged.
+    """
+    try:
+        store = call.last_store()
+        if upload_id:
+            store.abort_multipart(wanted.bucket, wanted.path, upload_id)
+        if whole:
+            store.delete(wanted.bucket, wanted.path)
+    except Error as error:
+        log.warning(
+            "upload.left_behind", extra={"transfer_id": str(wanted.id), "reason": str(error)}
+        )

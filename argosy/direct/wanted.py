@@ -1,0 +1,133 @@
+"""The file that an upload is to make: all that is known of it before its bytes are."""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Self
+from uuid import UUID, uuid4
+
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError, model_validator
+
+from argosy.account import Account
+from argosy.description import object_metadata
+from argosy.errors import InvalidRequest
+from argosy.naming import object_name
+from argosy.options import UploadOptions
+from argosy.reference import FileReference, is_storable
+from argosy.settings import Bucket
+from argosy.storage.checksum import Checksums
+from argosy.storage.metadata import to_headers
+from argosy.storage.parts import count_parts
+
+_SAMPLE = Checksums("0" * 64, "0" * 32, 0)
+FileName = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00/]+$")]
+ContentType = Annotated[
+    str,
+    StringConstraints(
+        max_length=200, pattern=r"^[A-Za-z0-9_.+-]+/[A-Za-z0-9_.+-]+(; ?[A-Za-z0-9_.+=\"-]+)*$"
+    ),
+]
+MetadataName = Annotated[
+    str, StringConstraints(max_length=100, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
+]
+
+
+class Wanted(BaseModel):
+    """A file before it is stored; times in UTC. The fleet's word on when it expires is final."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: UUID
+    owner: UUID
+    bucket: Bucket
+    name: FileName
+    content_type: ContentType
+    metadata: dict[MetadataName, str]
+    created_at: datetime
+    expires_at: datetime | None
+
+    @model_validator(mode="after")
+    def _check_text(self) -> Self:
+        if not is_storable(self.model_dump_json()):
+            raise ValueError("U+0000 is not allowed")
+        return self
+
+    @classmethod
+    def described(
+        cls, account: Account, name: str, metadata: Mapping[str, str], options: UploadOptions
+    ) -> Self:
+        """The file that a caller asks for. Raises InvalidRequest for what cannot be kept."""
+        settings, now = account.settings, datetime.now(UTC)
+        bucket = options.bucket or settings.bucket
+        expires = now + timedelta(days=settings.retention_days)
+        return cls._checked(
+            id=uuid4(),
+            owner=account.agent_id,
+            bucket=bucket,
+            name=name,
+            content_type=options.content_type or type_of(name),
+            metadata=dict(metadata),
+            created_at=now,
+            expires_at=expires if bucket == settings.bucket else None,
+        )
+
+    @property
+    def path(self) -> str:
+        """The object's name."""
+        return object_name(self.owner, self.id, self.name)
+
+    def object_metadata(self, sums: Checksums | None = None) -> dict[str, str]:
+        """What is kept beside the object; of a file in parts the checksums come later."""
+        return object_metadata(
+            name=self.name,
+            owner=self.owner,
+            transfer=self.id,
+            sha256=sums.sha256 if sums else None,
+            md5=sums.md5 if sums else None,
+            expires_at=self.expires_at,
+            metadata=self.metadata,
+        )
+
+    def reference(self, sums: Checksums, part_size: int, count: int | None = None) -> FileReference:
+        """The reference, once the bytes are stored in `count` parts."""
+        return FileReference(
+            id=self.id,
+            bucket=self.bucket,
+            path=self.path,
+            name=self.name,
+            size=sums.size,
+            content_type=self.content_type,
+            sha256=sums.sha256,
+            md5=sums.md5,
+            owner=self.owner,
+            created_at=self.created_at,
+            expires_at=self.expires_at,
+            chunk_size=part_size,
+            chunk_count=count or count_parts(sums.size, part_size),
+            metadata=self.metadata,
+        )
+
+    @classmethod
+    def _checked(cls, **facts: Any) -> Self:
+        try:
+            made = cls(**facts)
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"]) or "text"
+            raise InvalidRequest(
+                f"The file cannot be described: {where}: {first['msg']}."
+            ) from None
+        try:
+            to_headers(made.object_metadata(_SAMPLE))
+        except InvalidRequest as error:
+            raise InvalidRequest(
+                f"{made.name[:80]} cannot be described: {error.message}."
+            ) from None
+        return made
+
+
+def type_of(name: str) -> str:
+    """The content type that a file's name speaks of."""
+    return mimetypes.guess_type(name, strict=False)[0] or "application/octet-stream"

@@ -1,0 +1,51 @@
+"""`transfer.unpause`: a transfer that is held goes on where it was."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from celery import shared_task
+from sqlalchemy.orm import Session
+
+from models import Agent, Continuation, control
+from models.continuations import to_assemble
+from models.control import Resumed
+from tasks.act import Entered, act
+from tasks.control import ControlRequest, ControlTask, own, status_of
+from tasks.fleet import fleet
+from tasks.messages import send_chunks, send_continuation, send_plan
+
+GoesOn = tuple[dict[str, Any], Resumed, Continuation | None]
+"""The status document, what is to be sent, and under whose task id it is assembled."""
+
+
+@shared_task(bind=True, base=ControlTask, name="transfer.unpause")
+def unpause(self: ControlTask, transfer: str) -> dict[str, Any]:
+    """Have a paused transfer go on; the result is its status document.
+
+    One that is not paused goes on anyway. Raises TransferNotFound; InvalidState
+    for one that has ended.
+    """
+    document, resumed, caller = act(self, ControlRequest, _unpause, transfer=transfer)
+    if resumed.planning:
+        send_plan(UUID(document["id"]))
+    send_chunks(UUID(document["id"]), resumed.numbers)
+    if resumed.assembling:
+        send_continuation(caller)
+    return document
+
+
+def _unpause(session: Session, agent: Agent, request: ControlRequest, entered: Entered) -> GoesOn:
+    found = own(session, agent, request.transfer, to_change=True)
+    settings = fleet().settings
+    resumed = Resumed()
+    if not entered.again:
+        resumed = control.unpause(
+            session,
+            found,
+            agent.name,
+            window=settings.window,
+            republish_seconds=settings.republish_seconds,
+        )
+    return status_of(session, found), resumed, to_assemble(session, found.id)
