@@ -38,17 +38,23 @@ up: $(INSTALLED) ## Leave the whole deployment running on this machine, until Ct
 # Most of a test's time is spent waiting for servers, so two files are run at once: each process
 # has servers of its own.
 AT_ONCE := --numprocesses 2 --dist loadfile
+LOCAL := tests/integration/stack tests/integration/supabase tests/integration/test_demo.py
 
 .PHONY: test
 test: $(INSTALLED) broker ## Run every test but those of the lanes below (ARGS="-k upload")
-	$(BIN)/python -m pytest $(AT_ONCE) $(ARGS)
+	$(BIN)/python -m pytest $(AT_ONCE) --ignore=tests/security \
+		$(LOCAL:%=--ignore=%) $(ARGS)
 
 .PHONY: test-security
-test-security: $(INSTALLED) broker ## Run every cell of the access matrix, over HTTP and by tasks
-	$(BIN)/python -m pytest $(AT_ONCE) -m matrix tests/security $(ARGS)
+test-security: $(INSTALLED) broker ## Run the attacks, and every cell of the access matrix
+	$(BIN)/python -m pytest $(AT_ONCE) -m 'not large' tests/security $(ARGS)
+
+.PHONY: test-local
+test-local: $(INSTALLED) broker ## Run the tests of the local stack and of its Supabase
+	$(BIN)/python -m pytest $(AT_ONCE) $(LOCAL) $(ARGS)
 
 .PHONY: test-large
-test-large: $(INSTALLED) broker ## Run the test that carries 5 GiB (needs 16 GiB of disk)
+test-large: $(INSTALLED) broker ## Run the tests that carry 1 to 5 GiB (need 16 GiB of disk)
 	$(BIN)/python -m pytest -m large $(ARGS)
 
 .PHONY: test-remote

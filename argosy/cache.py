@@ -119,17 +119,6 @@ class FileCache:
                 hear(-offset)
             return found is not None
 
-    def link_to(self, sha256: str, size: int, path: Path, *, etag: str | None = None) -> bool:
-        """Have a cached file, verified, appear at `path`: a read-only hard link, else a copy.
-
-        False when it is not there. `etag` as for `copy_to`. Raises OSError where `path`
-        cannot be made.
-        """
-        with self._sound(sha256, size, etag, lambda _block: None) as found:
-            if found is not None and not found.link(path):
-                found.copy(path)
-            return found is not None
-
     def begin(self, size: int) -> Insertion | None:
         """Make room for a file. None when it is too large, or others take the room."""
         if size > self._bound:

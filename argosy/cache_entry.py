@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import logging
 import os
@@ -11,14 +10,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from argosy.files import write_at
-
 log = logging.getLogger(__name__)
 
 BLOCK_BYTES = 1024 * 1024
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_NO_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOENT, errno.EOPNOTSUPP, errno.EACCES)
 
 
 @dataclass(frozen=True)
@@ -45,28 +40,6 @@ class Found:
         """It was used just now."""
         with suppress(OSError):
             os.utime(self.fd)
-
-    def link(self, path: Path) -> bool:
-        """Give it another name, where the file system can. Raises OSError of `path`."""
-        try:
-            os.link(self.path, path, follow_symlinks=False)
-        except OSError as error:
-            if error.errno not in _NO_LINK:
-                raise
-            return False
-        return True
-
-    def copy(self, path: Path) -> None:
-        """Write it to a new file. Raises OSError of `path`."""
-        target = os.open(path, _NEW, 0o400)
-        try:
-            for offset in range(0, self.size, BLOCK_BYTES):
-                write_at(target, os.pread(self.fd, BLOCK_BYTES, offset), offset)
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
-        finally:
-            os.close(target)
 
 
 @contextmanager

@@ -13,19 +13,17 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    StringConstraints,
     ValidationError,
     model_validator,
 )
 
 from argosy.errors import InvalidMessage
+from argosy.fields import AgentName
 from argosy.reference import FileReference
 from argosy.references import is_reference, read_reference
 
 SCHEMA = "argosy.message/v1"
 PREFIX = "argosy.message/"
-
-AgentName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 
 
 def _any_version(value: Any) -> Any:

@@ -17,6 +17,7 @@ from argosy.broker import NotTaken, publisher
 from argosy.envelope import SCHEMA
 from argosy.errors import Error, InvalidRequest
 from argosy.fetch import LocalFile
+from argosy.fields import AGENT_NAME
 from argosy.mailbox import key_to, queue_of
 from argosy.options import UploadOptions
 from argosy.reference import FileReference
@@ -31,7 +32,7 @@ Attachment = FileReference | Mapping[str, Any] | str | os.PathLike[str] | bytes 
 """A reference, its JSON document, or what `Client.upload_file` takes."""
 MAX_BODY_BYTES = 64 * 1024 * 1024
 """Of a body as JSON: sender and recipient have it in memory. What is larger is an attachment."""
-_AGENT = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+_AGENT = re.compile(AGENT_NAME)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from argosy import origins as web
+from argosy.fields import Bucket
 
 MIB = 1024 * 1024
 S3_MAX_PART_BYTES = 5 * 1024 * MIB
@@ -85,7 +86,6 @@ def _absolute(paths: tuple[Path, ...]) -> tuple[Path, ...]:
 BrokerUrl = Annotated[str, _url_with("amqp", "amqps", "redis", "rediss")]
 ResultUrl = Annotated[str, _url_with("redis", "rediss")]
 DatabaseUrl = Annotated[str, _url_with("postgresql", "postgres")]
-Bucket = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 HttpUrl = Annotated[str, _url_with("http", "https")]
 SpoolPaths = Annotated[
     tuple[Path, ...], NoDecode, BeforeValidator(_split_paths), AfterValidator(_absolute)
@@ -281,7 +281,9 @@ class FleetSettings(AgentSettings):
         30, gt=0, description="Days after which a message that nobody acknowledged keeps no file."
     )
     give_up_hours: float = Field(
-        24, gt=0, description="Hours that a transfer may last while Storage is unavailable."
+        24,
+        gt=0,
+        description="Hours without progress after which a transfer fails, while Storage is away.",
     )
     request_wait_seconds: float = Field(
         3600, ge=0, description="How long after its expiry a request's token is still taken."

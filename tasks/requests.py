@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import mimetypes
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -26,32 +25,27 @@ from pydantic import (
 
 from argosy.description import object_metadata
 from argosy.errors import InvalidReference, InvalidRequest
+from argosy.fields import (
+    AGENT_NAME,
+    AgentName,
+    Bucket,
+    ContentType,
+    FileName,
+    Metadata,
+    type_of,
+)
 from argosy.reference import FileReference, is_storable
 from argosy.storage.metadata import to_headers
 from models import Access, Kind
 
 Path = Annotated[str, StringConstraints(min_length=1, max_length=4096, pattern=r"^/[^\x00]*$")]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00/]+$")]
-Bucket = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
-ContentType = Annotated[
-    str,
-    StringConstraints(
-        max_length=200, pattern=r"^[A-Za-z0-9_.+-]+/[A-Za-z0-9_.+-]+(; ?[A-Za-z0-9_.+=\"-]+)*$"
-    ),
-]
 ObjectPath = Annotated[str, StringConstraints(max_length=1024, pattern=r"^[^\x00]*$")]
 Grantee = Annotated[
     str,
-    StringConstraints(pattern=r"^(role:(admin|worker|reader)|[a-z0-9][a-z0-9._-]{0,62})$"),
+    StringConstraints(pattern=f"^(role:(admin|worker|reader)|{AGENT_NAME})$"),
 ]
 Grantees = Annotated[tuple[Grantee, ...], Field(strict=False, max_length=100)]
-AgentName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 Etag = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
-MetadataName = Annotated[
-    str, StringConstraints(max_length=100, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
-]
-Metadata = dict[MetadataName, str]
-"""What an agent says of its own file."""
 MAX_PINNED = 1000
 """Files that one message may pin."""
 MAX_SECONDS = 10 * 365 * 24 * 3600
@@ -91,7 +85,7 @@ class UploadRequest(TransferRequest):
 
     source: Path
     bucket: Bucket
-    name: Name | None = None
+    name: FileName | None = None
     content_type: ContentType | None = None
     # Left out of what was asked where it is empty: requests of older agents stay the same.
     share_with: Grantees = Field((), exclude_if=lambda names: not names)
@@ -116,8 +110,7 @@ class UploadRequest(TransferRequest):
     @property
     def media_type(self) -> str:
         """The content type: as given, or by the name."""
-        guess = mimetypes.guess_type(self.real_name, strict=False)[0]
-        return self.content_type or guess or "application/octet-stream"
+        return self.content_type or type_of(self.real_name)
 
 
 def _check_description(name: str, metadata: Mapping[str, str]) -> None:
@@ -238,7 +231,7 @@ class DeleteRequest(Request):
 _NOT_ASKED = {"created_at", "expires_at", "grants", "derivatives"}
 _PLAIN: Mapping[str, TypeAdapter[Any]] = {
     "bucket": TypeAdapter(Bucket),
-    "name": TypeAdapter(Name),
+    "name": TypeAdapter(FileName),
     "content_type": TypeAdapter(ContentType),
     "metadata": TypeAdapter(Metadata),
 }

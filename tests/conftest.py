@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,7 +78,12 @@ def sender(agent: AgentInTest) -> Sender:
 
 
 def pytest_configure() -> None:
-    """Tests never act for whoever ran them."""
+    """Tests never act for whoever ran them, and interrupt what they start, also in the background.
+
+    A shell has what it starts in the background ignore Ctrl-C, and children inherit that.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in ("ARGOSY_AGENT", "ARGOSY_AGENT_KEY"):
         os.environ.pop(name, None)
     os.environ["ARGOSY_SESSION_DIR"] = tempfile.mkdtemp(prefix="argosy-sessions-")

@@ -20,6 +20,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from argosy.errors import InvalidRequest
+from argosy.fields import AGENT_NAME
 from argosy.settings import FleetSettings, SettingsError
 from models import Agent, Role
 from models.database import one_session
@@ -28,7 +29,7 @@ from worker.auth_admin import AuthAdmin
 from worker.broker_users import BrokerUsers
 from worker.mailboxes import open_mailbox
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}(?<!\.dead)")
+_NAME = re.compile(rf"{AGENT_NAME}(?<!\.dead)")
 """`messages.x.dead` is the queue of x's dead letters, and not of an agent x.dead."""
 
 

@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-import mimetypes
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Self
+from typing import Any, Self
 from uuid import UUID, uuid4
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from argosy.account import Account
 from argosy.description import object_metadata
 from argosy.errors import InvalidRequest
+from argosy.fields import Bucket, ContentType, FileName, Metadata, type_of
 from argosy.naming import object_name
 from argosy.options import UploadOptions
 from argosy.reference import FileReference, is_storable
-from argosy.settings import Bucket
 from argosy.storage.checksum import Checksums
 from argosy.storage.metadata import to_headers
 from argosy.storage.parts import count_parts
 
 _SAMPLE = Checksums("0" * 64, "0" * 32, 0)
-FileName = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00/]+$")]
-ContentType = Annotated[
-    str,
-    StringConstraints(
-        max_length=200, pattern=r"^[A-Za-z0-9_.+-]+/[A-Za-z0-9_.+-]+(; ?[A-Za-z0-9_.+=\"-]+)*$"
-    ),
-]
-MetadataName = Annotated[
-    str, StringConstraints(max_length=100, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
-]
 
 
 class Wanted(BaseModel):
@@ -44,7 +33,7 @@ class Wanted(BaseModel):
     bucket: Bucket
     name: FileName
     content_type: ContentType
-    metadata: dict[MetadataName, str]
+    metadata: Metadata
     created_at: datetime
     expires_at: datetime | None
 
@@ -126,8 +115,3 @@ class Wanted(BaseModel):
                 f"{made.name[:80]} cannot be described: {error.message}."
             ) from None
         return made
-
-
-def type_of(name: str) -> str:
-    """The content type that a file's name speaks of."""
-    return mimetypes.guess_type(name, strict=False)[0] or "application/octet-stream"

@@ -329,7 +329,7 @@ def waiting(deployment: Deployment, *, agent: str, **columns: Any) -> Iterator[s
     )
 
 
-def test_the_fleet_uploads_and_tells(shell: Shell, deployment: Deployment) -> None:
+def test_the_fleet_uploads_and_tells(shell: Shell, deployment: Deployment, spool: Path) -> None:
     source = deployment.make_file(f"later-{uuid4().hex}.bin", 2 * MB)
     [later], waited = at_once(
         lambda: shell.json("upload", str(source), "--later"),

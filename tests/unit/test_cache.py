@@ -184,30 +184,6 @@ def test_an_eviction_takes_nothing_from_who_reads(cache: FileCache, tmp_path: Pa
     assert (tmp_path / "out").read_bytes() == content
 
 
-def test_a_link_to_an_entry(cache: FileCache, folder: Path, tmp_path: Path) -> None:
-    sha256 = put(cache, b"cargo")
-    assert cache.link_to(sha256, 5, tmp_path / "link")
-    [entry] = entries(folder)
-    assert entry.samefile(tmp_path / "link")
-    with pytest.raises(FileExistsError):
-        cache.link_to(sha256, 5, tmp_path / "link")
-    with pytest.raises(FileNotFoundError):
-        cache.link_to(sha256, 5, tmp_path / "missing" / "link")
-    assert not cache.link_to(sha256, 6, tmp_path / "none")
-    assert not (tmp_path / "none").exists()
-
-
-@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="needs a second file system")
-def test_a_copy_where_no_link_can_be(cache: FileCache, tmp_path: Path) -> None:
-    content = os.urandom(MIB + 1)
-    elsewhere = Path("/dev/shm") / f"argosy-{os.getpid()}"
-    try:
-        assert cache.link_to(put(cache, content), len(content), elsewhere)
-        assert elsewhere.read_bytes() == content
-    finally:
-        elsewhere.unlink(missing_ok=True)
-
-
 def test_what_a_crash_left_is_swept(folder: Path) -> None:
     def crash() -> None:
         insertion = FileCache(folder, 10 * MIB).begin(8 * MIB)

@@ -102,7 +102,7 @@ def _shows_no_secret(data: Path) -> None:
     assert not {"SUPABASE_SERVICE_ROLE_KEY", "DATABASE_URL", "BROKER_URL"} & exported.keys()
     assert "`argosy agents add NAME` prints the rest" in for_agents.read_text()
     assert exported["RESULT_URL"].startswith(f"redis://agents:{secrets['valkey_agents']}@")
-    for name in secrets.keys() - {"valkey_agents"}:
+    for name in secrets.keys() - {"valkey_agents", "project_ref"}:
         assert secrets[name] not in for_agents.read_text(), name
     everything = _sourced(data / "operator.env")
     assert everything["SUPABASE_SERVICE_ROLE_KEY"] not in said(data) + for_agents.read_text()
