@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from collections.abc import Sequence as Seq
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
 from pathlib import Path
@@ -248,15 +248,17 @@ class AsyncClient:
         context, off = copy_context(), threading.Event()
         context.run(called_off.set, off)
         work = partial(context.run, partial(call, *arguments, **options))
-        running = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        job = self._threads.submit(work)
+        running = asyncio.wrap_future(job)
         try:
             return await asyncio.shield(running)
         except asyncio.CancelledError:
             off.set()
             if on_cancel:
                 on_cancel()
-            await asyncio.wait([running])
-            running.exception()  # heard: it is the cancellation that ends the call
+            if not job.cancel():  # one that waits for its turn must not be done at all
+                await asyncio.wait([running])
+                running.exception()  # heard: it is the cancellation that ends the call
             raise
 
     async def _each(self, iterator: Iterator[T]) -> AsyncIterator[T]:
@@ -278,7 +280,12 @@ class AsyncFile:
 
     async def read(self, size: int = -1) -> bytes:
         """At most `size` bytes, all that are left when it is negative; none at the end."""
-        found: bytes = await self._run(self._file.read, size)
+        before = self._file.tell()
+        try:
+            found: bytes = await self._run(self._file.read, size)
+        except asyncio.CancelledError:
+            self._file.seek(before)  # what was read and not given is read again
+            raise
         return found
 
     async def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
@@ -323,7 +330,7 @@ class _Blocks:
             self._waiting.cancel()
         try:
             block = self._waiting.result()
-        except asyncio.CancelledError:
+        except CancelledError:
             raise TransferCancelled("The call was cancelled.") from None
         if block is None:
             raise StopIteration

@@ -99,8 +99,8 @@ class Publisher:
     ) -> None:
         """Have the broker keep a message of JSON, by its routing key.
 
-        Raises NotTaken, AccessDenied, and FleetUnavailable when the broker stays away: then
-        it may have the message or not.
+        Raises NotTaken, AccessDenied, and FleetUnavailable when the broker stays away: then,
+        and after any other error, it may have the message or not.
         """
         properties = {
             "content_type": "application/json",
@@ -110,10 +110,16 @@ class Publisher:
             **({"message_id": message_id} if message_id else {}),
             **self._address.vouched,
         }
+        is_unclear = False
         for pause in (*PAUSES, None):
             try:
                 return self._publish(key, amqp.Message(body, **properties))
+            except NotTaken as refused:
+                if is_unclear:  # the try before may have been taken
+                    raise refused.error from None
+                raise
             except LOST as error:
+                is_unclear = True
                 if pause is None:
                     raise _unavailable(error) from error
                 time.sleep(pause * random.uniform(0.5, 1))  # noqa: S311  spreads load

@@ -174,7 +174,7 @@ class Client:
         """
         options = options or DownloadOptions()
         with self._transfer(options) as (deadline, meter):
-            found = self._reference(reference)
+            found = self._reference(reference, deadline)
             cache = self.cache if options.cache else None
             return download.download(
                 self._account, found, Path(destination), options, deadline, meter, cache
@@ -267,7 +267,7 @@ class Client:
         """
         options = options or UploadOptions()
         with self._transfer(options) as (deadline, meter):
-            found = self._reference(reference)
+            found = self._reference(reference, deadline)
             return copy.copy(self._account, self._fleet, found, options, deadline, meter)
 
     def signed_url(self, reference: ReferenceLike, *, seconds: int = 3600) -> str:
@@ -375,13 +375,17 @@ class Client:
         deadline = Deadline(self._seconds(None) or ANSWER_SECONDS)
         return self._fleet.ask(verb, *arguments, deadline=deadline)
 
-    def _look(self, bucket: str, path: str) -> FileInfo:
-        return FileInfo.of_head(bucket, path, self._account.store().head(bucket, path))
+    def _look(self, bucket: str, path: str, deadline: Deadline | None = None) -> FileInfo:
+        deadline = deadline or Deadline(self._seconds(None))
+        store = self._account.store(deadline.limit(self._account.retries()))
+        return FileInfo.of_head(bucket, path, store.head(bucket, path))
 
-    def _reference(self, reference: ReferenceLike) -> FileReference:
+    def _reference(
+        self, reference: ReferenceLike, deadline: Deadline | None = None
+    ) -> FileReference:
         """The reference; of `bucket/path` the one that the object's own metadata makes."""
         if isinstance(reference, str):
-            return self._look(*_place(reference)).reference()
+            return self._look(*_place(reference), deadline).reference()
         return FileReference.parse(reference)
 
 

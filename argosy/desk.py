@@ -70,6 +70,7 @@ class Desk:
         if self._at_hand is None:
             line.listen(LISTEN_SECONDS)
             self._has_listened = True
+            self._begin(line)  # what has come is handled, also when it came late
             return
         delivery, job = self._at_hand
         wait_for([job], LISTEN_SECONDS)
@@ -112,7 +113,7 @@ class Desk:
             line.hold()  # else the next message would come, and go back with a failure to its name
         line.acknowledge(delivery)
         if outcome.message_id:
-            self._thread.submit(_unpin, self.handling.client, outcome.message_id)
+            self._thread.submit(_unpin, self.handling.client, outcome.message_id, outcome.sender)
 
     def _give_back(self, line: Line) -> None:
         """What has paused; at a stop, closing the connection gives everything back."""
@@ -125,10 +126,10 @@ class Desk:
                 line.give_back(delivery)
 
 
-def _unpin(client: Client, message_id: UUID) -> None:
+def _unpin(client: Client, message_id: UUID, sender: str | None) -> None:
     """The message has arrived; a pin that cannot be taken back ends by itself."""
     try:
-        client._fleet.send("unpin", str(message_id))
+        client._fleet.send("unpin", str(message_id), sender)
     except Error as error:
         about = {"message_id": str(message_id), "error": error.code}
         log.warning("message.not_unpinned", extra=about)

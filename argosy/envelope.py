@@ -20,7 +20,7 @@ from pydantic import (
 from argosy.errors import InvalidMessage
 from argosy.fields import AgentName
 from argosy.reference import FileReference
-from argosy.references import is_reference, read_reference
+from argosy.references import MOST, is_reference, read_reference
 
 SCHEMA = "argosy.message/v1"
 PREFIX = "argosy.message/"
@@ -64,6 +64,8 @@ class Envelope(BaseModel):
 
 def read_json(data: bytes) -> Any:
     """Read a JSON document. Raises InvalidMessage."""
+    if data.count(b"{") + data.count(b"[") > MOST:  # before they take memory
+        raise InvalidMessage(f"The document has more than {MOST:,} lists and objects.")
     try:
         return json.loads(data.decode(), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:

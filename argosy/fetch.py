@@ -115,7 +115,7 @@ def _fetch(
     called_off.set(enough)  # in a copy of the caller's context
     folder.mkdir(mode=0o700)
     # Nobody goes on with what is in a folder that goes: its journal goes with it.
-    own = client.settings.model_copy(update={"journal_dir": folder / "journal"})
+    own = client.settings.model_copy(update={"journal_dir": folder / ".journal"})
     path = download.download(
         replace(client._account, settings=own),
         reference,

@@ -37,6 +37,8 @@ _AT_ONCE = frozenset(
 )
 ANSWER_SECONDS = 120.0
 """How long an answer that is given at once may take, where the call has no end of its own."""
+CONFIRM_SECONDS = 30.0
+"""How long the broker may take to say that it has a request."""
 _FIRST_LOOK, _LAST_LOOK = 0.005, 0.25
 """Seconds between two looks for an answer: at first, and after a while."""
 
@@ -65,6 +67,7 @@ class Fleet:
         it does not answer, DeadlineExceeded, and what `send` raises.
         """
         deadline = deadline or Deadline(ANSWER_SECONDS)
+        deadline.check()
         if task_id:
             self._try(lambda: self._apps.results.backend.forget(task_id), task_id, deadline)
         sent = self.send(verb, *arguments, task_id=task_id, **options)
@@ -90,6 +93,7 @@ class Fleet:
                 routing_key=key,
                 declare=[],  # the fleet has declared what is needed
                 headers=headers,
+                confirm_timeout=CONFIRM_SECONDS,
             )
         except (OperationalError, OSError) as error:
             raise FleetUnavailable(

@@ -16,13 +16,16 @@ from uuid import UUID
 from argosy.broker import NotTaken, publisher
 from argosy.envelope import Envelope, read_envelope, read_json
 from argosy.errors import (
-    AccessDenied,
     BucketNotFound,
     ChecksumMismatch,
+    DestinationUnwritable,
+    DiskFull,
     Error,
     InvalidMessage,
     InvalidReference,
     InvalidRequest,
+    InvalidToken,
+    NotSignedIn,
     ObjectNotFound,
     TooManyAttempts,
 )
@@ -49,10 +52,11 @@ HOPELESS = (
     InvalidRequest,
     ObjectNotFound,
     BucketNotFound,
-    AccessDenied,
     ChecksumMismatch,
 )
 """What another try would not change, before the handler has run."""
+OWN_TROUBLE = (NotSignedIn, InvalidToken, DiskFull, DestinationUnwritable)
+"""What is no message's fault: the next one would fare no better, so the inbox ends with it."""
 FETCH_TRIES = 4
 """Times that files are fetched for one delivery, while Storage is away."""
 LONGEST_PAUSE_SECONDS = 60.0
@@ -69,10 +73,14 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """`message_id` is there where the message's files may be unpinned; `pause` in seconds."""
+    """`message_id` is there where the files that `sender` pinned for it may be unpinned.
+
+    `pause` is in seconds.
+    """
 
     verdict: Verdict
     message_id: UUID | None = None
+    sender: str | None = None
     pause: float = 0.0
 
 
@@ -93,12 +101,14 @@ class Handling:
     stopping: threading.Event
 
     def __call__(self, delivery: Delivery) -> Outcome:
-        """Raises only what the handler raises to end the process, such as SystemExit."""
+        """Raises OWN_TROUBLE, and what the handler raises to end the process: SystemExit."""
         if delivery.failures >= self.attempts:
             return self._put_aside(delivery, _never_returned(delivery))
         with ExitStack() as stack:
             try:
                 message = self._prepared(delivery, stack)
+            except OWN_TROUBLE:
+                raise
             except HOPELESS as error:
                 return self._put_aside(delivery, error)
             except Exception as error:  # whatever it is, the message is not lost
@@ -108,7 +118,7 @@ class Handling:
             except Exception as error:  # the handler's own, of any kind
                 return self._failed(delivery, error)
         log.info("message.handled", extra=_about(delivery))
-        return Outcome(Verdict.DONE, message.id)
+        return Outcome(Verdict.DONE, message.id, message.sender or message.claimed_sender)
 
     # Before the handler
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import time
 from collections import deque
 from contextlib import suppress
@@ -41,6 +42,10 @@ class Delivery:
         return user.removeprefix(USER) if user.startswith(USER) else None
 
 
+_UNREADABLE = (ValueError, ArithmeticError, LookupError, RecursionError, struct.error)
+"""What py-amqp raises about the properties of a message that it cannot decode."""
+
+
 class Line:
     """A consumer of one queue, on a connection of its own. For one thread."""
 
@@ -66,10 +71,21 @@ class Line:
         """Take what comes within so long, and keep the connection alive. Raises errors of LOST."""
         end = time.monotonic() + seconds
         with suppress(TimeoutError):
-            self._connection.drain_events(timeout=max(seconds, 0.001))
+            self._drain(max(seconds, 0.001))
             while not self._arrived and (left := end - time.monotonic()) > 0:
-                self._connection.drain_events(timeout=left)
+                self._drain(left)
         self._connection.heartbeat_tick()
+
+    def _drain(self, seconds: float) -> None:
+        """Take what comes. A message that cannot be read costs the connection, not the inbox.
+
+        The broker counts that as a delivery, and puts the message aside in the end.
+        """
+        try:
+            self._connection.drain_events(timeout=seconds)
+        except _UNREADABLE as error:
+            name = type(error).__name__
+            raise amqp.FrameSyntaxError(f"a message's properties: {name}") from error
 
     def next(self) -> Delivery | None:
         """What has come first, if anything has."""

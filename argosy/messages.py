@@ -73,12 +73,13 @@ def send(
     options = options or UploadOptions()
     attached = _as_list(attachments)
     text = _as_json(body)
-    _check(client, to, text, attached, body, options)
+    plain = json.loads(text)  # as the recipient will see it
+    _check(client, to, text, attached, plain, options)
     draft = _Draft(client, to, uuid4())
     try:
         files = draft.upload_all(attached, options)
         content = draft.content(text)
-        draft.pin([*files, *references_in(body)])
+        draft.pin([*files, *references_in(plain)])
     except Error as error:
         if not error.retryable:
             draft.forget()
@@ -160,8 +161,8 @@ class _Draft:
         self._kept.extend(files)
         documents = [file.document() for file in references_in(self._kept)]
         if documents:
+            self._is_pinned = True  # perhaps, whatever becomes of the answer
             self._client._ask("pin", str(self.id), documents, self._to)
-            self._is_pinned = True
 
     def publish(self, content: Mapping[str, Any]) -> None:
         message = {

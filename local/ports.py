@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 import threading
@@ -11,7 +12,9 @@ HOST = "127.0.0.1"
 # Below the range from which systems take the source ports of outgoing connections (32768 on
 # Linux, 49152 on macOS). A port from that range may be taken by any client while its server is
 # down, even by a client that is trying to reach this very server.
-_RANGE = range(18_000, 32_000)
+# ARGOSY_LOCAL_PORTS (`18000-25000`) is for several stacks that start and stop at once: none
+# takes a port whose server of another one is only down for a while.
+_RANGE = range(*map(int, os.environ.get("ARGOSY_LOCAL_PORTS", "18000-32000").split("-")))
 
 _given: set[int] = set()
 _lock = threading.Lock()

@@ -22,7 +22,15 @@ class Pin(Base):
     __tablename__ = "pins"
     __table_args__ = (
         # Also the index of what takes a message's pins back.
-        UniqueConstraint("message_id", "agent_id", "bucket", "path", name="uq_pins_once"),
+        UniqueConstraint(
+            "message_id",
+            "agent_id",
+            "recipient_id",
+            "bucket",
+            "path",
+            name="uq_pins_once",
+            postgresql_nulls_not_distinct=True,
+        ),
         Index("ix_pins_file", "bucket", "path"),
         Index("ix_pins_at", "at"),
     )

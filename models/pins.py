@@ -39,12 +39,16 @@ def pin(
         session.execute(insert(Pin).values(rows).on_conflict_do_nothing(constraint="uq_pins_once"))
 
 
-def unpin(session: Session, message_id: UUID, agent: Agent) -> int:
+def unpin(session: Session, message_id: UUID, agent: Agent, sender: str | None = None) -> int:
     """Take back what this agent pinned for the message, or was pinned for it; an admin all.
 
-    Returns how many pins went.
+    With the name of a `sender` only what that agent pinned: a message's id is its sender's
+    word, and may be that of another's message. Returns how many pins went.
     """
     gone = delete(Pin).where(Pin.message_id == message_id)
+    if sender is not None:
+        by = select(Agent.id).where(Agent.name == sender).scalar_subquery()
+        gone = gone.where(Pin.agent_id == by)
     if agent.role != Role.ADMIN:
         gone = gone.where(or_(Pin.agent_id == agent.id, Pin.recipient_id == agent.id))
     return len(session.scalars(gone.returning(Pin.id)).all())

@@ -71,6 +71,17 @@ OPTIONS = frozenset(
 )
 """Options that Celery itself gives a chained task, and those that say where it goes."""
 
+RESERVED_HEADERS = frozenset(
+    {
+        *("cc", "bcc"),
+        *("lang", "task", "id", "shadow", "eta", "expires", "group", "group_index", "retries"),
+        *("timelimit", "root_id", "parent_id", "argsrepr", "kwargsrepr", "origin"),
+        *("ignore_result", "replaced_task_nesting", "stamped_headers", "stamps"),
+        *("chain", "chord", "callbacks", "errbacks", "compression", "serializer"),
+    }
+)
+"""Message headers that a chained task may not have of its own, in lower case."""
+
 RIDING = ("chain", "callbacks", "errbacks", "chord", "group")
 """Fields of a request by which Celery publishes more, also when the task fails."""
 
@@ -155,6 +166,18 @@ def _check_options(options: dict[str, Any]) -> None:
     )
     if not fits:
         raise InvalidRequest("A chained task goes to a queue of the agent's own, by its name.")
+    _check_headers(options.get("headers", {}))
+
+
+def _check_headers(headers: dict[str, Any]) -> None:
+    """Raise InvalidRequest for a header by which the broker or Celery would do something else.
+
+    RabbitMQ sends copies to the routing keys in CC and BCC; Celery takes a task's name, id
+    and what follows it from headers, and puts these over its own.
+    """
+    for name in headers:
+        if str(name).lower() in RESERVED_HEADERS:
+            raise InvalidRequest(f"A chained task has a header {str(name)[:80]!r}: leave it out.")
 
 
 def check_inboxes(carried: Any, sender: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from celery.app.task import Context
 from celery.worker.request import Request
+from celery.worker.state import revoked
 
 from tasks.envelope import RIDING
 
@@ -31,6 +32,24 @@ class UnknownSendersRequest(Request):
     @cached_property
     def _context(self) -> Context:
         return Context({**self._request_dict, **dict.fromkeys(RIDING)})
+
+    def cancel(self, pool: Any, signal: Any = None, emit_retry: bool = True) -> None:  # noqa: FBT001, FBT002
+        """Celery notes this once it has ended the child, whose end may be seen before that."""
+        self._already_cancelled = True
+        super().cancel(pool, signal, emit_retry=emit_retry)
+
+    def _announce_revoked(
+        self,
+        reason: str,
+        terminated: bool,  # noqa: FBT001  Celery's own signature
+        signum: Any,
+        expired: bool,  # noqa: FBT001
+    ) -> None:
+        """A child that a signal has ended is a lost one, unless an operator revoked its task."""
+        if terminated and self.id not in revoked:
+            self.reject(requeue=True)
+        else:
+            super()._announce_revoked(reason, terminated, signum, expired)
 
     def info(self, *_: Any, **__: Any) -> dict[str, Any]:
         """What operators are shown: never the arguments as they came."""

@@ -298,6 +298,7 @@ class UnpinRequest(Request):
     """`transfer.unpin`."""
 
     message: Annotated[UUID, Field(strict=False)]
+    sender: AgentName | None = None
 
 
 _IN_A_REFERENCE = re.compile(r"(files\.\d+\.|file\.)?reference\b")

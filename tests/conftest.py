@@ -82,6 +82,9 @@ def pytest_configure() -> None:
 
     A shell has what it starts in the background ignore Ctrl-C, and children inherit that.
     """
+    if (number := os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")).isdecimal():
+        first = 18_000 + int(number) % 2 * 7_000
+        os.environ["ARGOSY_LOCAL_PORTS"] = f"{first}-{first + 7_000}"
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in ("ARGOSY_AGENT", "ARGOSY_AGENT_KEY"):

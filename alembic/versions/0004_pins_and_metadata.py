@@ -41,7 +41,15 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_pins")),
-        sa.UniqueConstraint("message_id", "agent_id", "bucket", "path", name="uq_pins_once"),
+        sa.UniqueConstraint(
+            "message_id",
+            "agent_id",
+            "recipient_id",
+            "bucket",
+            "path",
+            name="uq_pins_once",
+            postgresql_nulls_not_distinct=True,
+        ),
         schema="argosy",
     )
     op.create_index("ix_pins_file", "pins", ["bucket", "path"], schema="argosy")

@@ -33,6 +33,7 @@ class Begun:
     def __init__(self, journal: Journal, source: Source, fresh: Header) -> None:
         self.journal = journal
         self._source = source
+        self._fresh = fresh
         found = _header(journal)
         self.is_old = found is not None and found.fingerprint == fresh.fingerprint
         self.outdated = None if self.is_old else found
@@ -78,12 +79,17 @@ class Begun:
     def created(self, upload_id: str) -> None:
         """The multipart upload has begun."""
         self.header = self.header.model_copy(update={"upload_id": upload_id})
-        self.journal.amend(upload_id=upload_id)
+        self._write()  # anew: parts of no upload must not be taken for parts of this one
 
     def completed(self, sums: Checksums) -> None:
         """The whole object is there."""
         self.header = self.header.model_copy(update={"stored": sums})
         self.journal.amend(**self.header.model_dump(mode="json", include={"stored"}))
+
+    def replace(self) -> None:
+        """What was stored is gone: another transfer begins."""
+        self.header, self.is_old = self._fresh, False
+        self._write()
 
     def start_anew(self) -> None:
         """Nothing is there any more. The transfer stays the same."""

@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 
 from argosy.deadline import Deadline
 from argosy.direct.source import plain_view
-from argosy.errors import InvalidRequest, SourceUnreadable
+from argosy.errors import InvalidRequest, SourceUnreadable, TransferCancelled
 from argosy.storage.body import BLOCK_BYTES
 
 _END = object()
@@ -51,6 +51,8 @@ class Blocks:
             self._deadline.check()
             try:
                 block = next(blocks, _END)
+            except TransferCancelled:
+                raise
             except Exception as error:  # the caller's code; whatever it is, it is the cause
                 raise SourceUnreadable(
                     f"{self._name}: reading it raised {type(error).__name__}: {error}. Nothing of "

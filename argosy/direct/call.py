@@ -13,7 +13,7 @@ from argosy.progress import Meter
 from argosy.storage.retry import RetryPolicy
 from argosy.storage.s3 import ObjectStore
 
-_LAST_WORDS = RetryPolicy(attempts=2, deadline_seconds=5)
+LAST_WORDS = RetryPolicy(attempts=2, deadline_seconds=5)
 """For cleaning up after a failure: Storage may be away, and the caller waits."""
 
 
@@ -43,7 +43,7 @@ class UploadCall:
 
     def last_store(self) -> ObjectStore:
         """Storage, to clean up when the call is over."""
-        return self.account.store(_LAST_WORDS)
+        return self.account.store(LAST_WORDS)
 
     def moved(self, count: int) -> None:
         """So many bytes have gone by. Raises what the deadline raises."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from uuid import UUID, uuid4
 
 from argosy.account import Account
 from argosy.deadline import Deadline
 from argosy.description import object_metadata
+from argosy.direct.call import LAST_WORDS
+from argosy.direct.finish import Fate
 from argosy.direct.register import register
-from argosy.errors import ChecksumMismatch, ObjectChanged
+from argosy.errors import ChecksumMismatch, Error, ObjectChanged
 from argosy.fleet import Fleet
 from argosy.naming import object_name
 from argosy.options import UploadOptions
@@ -40,17 +43,15 @@ def copy(
     bucket = options.bucket or account.settings.persistent_bucket
     wanted = _described(source, account.agent_id, uuid4(), bucket, options)
     meter.begin(str(wanted.id), wanted.name, wanted.size)
-    store = account.store(deadline.limit(account.retries()))
-    before = _look(store, source)
-    if source.size <= part_size:
-        _copy_whole(store, source, wanted)
-    else:
-        _copy_in_parts(store, source, wanted, deadline, part_size)
-    if _look(store, source).etag != before.etag:
-        store.delete(wanted.bucket, wanted.path)
-        raise ObjectChanged(f"{source.name} was replaced while it was copied: copy it again.")
-    etag = _look(store, wanted).etag
-    done = register(fleet, _cut_as(wanted, etag), etag, options.share_with, deadline)
+    copying = _Copying(account, deadline, source, wanted)
+    try:
+        etag = copying.run(part_size)
+        copying.fate.told = True
+        ready = _cut_as(wanted, etag)
+        done = register(fleet, ready, etag, options.share_with, deadline)
+    except BaseException as error:
+        copying.clear(error)
+        raise
     meter.done(done, done.size)
     return done
 
@@ -103,35 +104,64 @@ def _metadata(file: FileReference) -> dict[str, str]:
     )
 
 
-def _copy_whole(store: ObjectStore, source: FileReference, wanted: FileReference) -> None:
-    place = (source.bucket, source.path)
-    store.copy(
-        place,
-        wanted.bucket,
-        wanted.path,
-        content_type=wanted.content_type,
-        metadata=_metadata(wanted),
-    )
+class _Copying:
+    """One copy on its way."""
 
+    def __init__(
+        self, account: Account, deadline: Deadline, source: FileReference, wanted: FileReference
+    ) -> None:
+        self.fate = Fate()
+        self._account = account
+        self._deadline = deadline
+        self._store = account.store(deadline.limit(account.retries()))
+        self._source = source
+        self._wanted = wanted
+        self._place = (source.bucket, source.path)
+        self._target = (wanted.bucket, wanted.path)
+        self._upload_id: str | None = None
 
-def _copy_in_parts(
-    store: ObjectStore,
-    source: FileReference,
-    wanted: FileReference,
-    deadline: Deadline,
-    part_size: int,
-) -> None:
-    place, target = (source.bucket, source.path), (wanted.bucket, wanted.path)
-    upload_id = store.create_multipart(
-        *target, content_type=wanted.content_type, metadata=_metadata(wanted)
-    )
-    try:
+    def run(self, part_size: int) -> str:
+        """Copy, and look whether it is the file that was meant: the copy's ETag."""
+        before = _look(self._store, self._source)
+        if self._source.size <= part_size:
+            self._copy_whole()
+        else:
+            self._copy_parts(part_size)
+        if _look(self._store, self._source).etag != before.etag:
+            name = self._source.name
+            raise ObjectChanged(f"{name} was replaced while it was copied: copy it again.")
+        return _look(self._store, self._wanted).etag
+
+    def clear(self, error: BaseException) -> None:
+        """Leave nothing of a copy that nobody will know of, as far as Storage lets us."""
+        store = self._account.store(LAST_WORDS)
+        with suppress(Error):
+            if self._upload_id:
+                store.abort_multipart(*self._target, self._upload_id)
+            if self.fate.is_unwanted(error):
+                store.delete(*self._target)
+
+    def _copy_whole(self) -> None:
+        self.fate.sent = True
+        self._store.copy(
+            self._place,
+            *self._target,
+            content_type=self._wanted.content_type,
+            metadata=_metadata(self._wanted),
+        )
+
+    def _copy_parts(self, part_size: int) -> None:
+        upload_id = self._upload_id = self._store.create_multipart(
+            *self._target,
+            content_type=self._wanted.content_type,
+            metadata=_metadata(self._wanted),
+        )
         parts = []
-        for number, (start, length) in enumerate(part_ranges(source.size, part_size), 1):
-            deadline.check()
-            etag = store.copy_part(place, *target, upload_id, number, start=start, length=length)
+        for number, (start, length) in enumerate(part_ranges(self._source.size, part_size), 1):
+            self._deadline.check()
+            etag = self._store.copy_part(
+                self._place, *self._target, upload_id, number, start=start, length=length
+            )
             parts.append(StoredPart(number, etag))
-        store.complete_multipart(*target, upload_id, parts, size=wanted.size)
-    except BaseException:
-        store.abort_multipart(*target, upload_id)
-        raise
+        self.fate.sent = True
+        self._store.complete_multipart(*self._target, upload_id, parts, size=self._wanted.size)

@@ -102,17 +102,36 @@ class Partial:
         """Give the file its name, on disk for good. Never overwrites."""
         os.fsync(self.fd)
         folder, path = self._destination.folder, self._destination.path
+        if not self._is_ours(self._name):
+            raise self._lost()
         try:
             os.link(self._name, path.name, src_dir_fd=folder, dst_dir_fd=folder)
         except FileExistsError:
             raise _taken(path) from None
+        if not self._is_ours(path.name):  # replaced in between: what is there was not verified
+            os.unlink(path.name, dir_fd=folder)
+            raise self._lost()
         self.remove()
         os.fsync(folder)
 
     def remove(self) -> None:
-        """Have it go. Safe to repeat."""
+        """Have it go, if it is still ours. Safe to repeat."""
         with suppress(FileNotFoundError):
-            os.unlink(self._name, dir_fd=self._destination.folder)
+            if self._is_ours(self._name):
+                os.unlink(self._name, dir_fd=self._destination.folder)
+
+    def _is_ours(self, name: str) -> bool:
+        """Whether a name in the folder stands for the file that is open here."""
+        try:
+            found = os.stat(name, dir_fd=self._destination.folder, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(found, os.fstat(self.fd))
+
+    def _lost(self) -> DestinationUnwritable:
+        return DestinationUnwritable(
+            f"{self._destination.path}: somebody removed its partial file meanwhile: call again."
+        )
 
     def close(self) -> None:
         """Leave it to the next."""
@@ -212,7 +231,7 @@ def _is_ours(fd: int) -> bool:
         return False
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except OSError:  # held by another call, or a file system without locks
         return False
     return True
 

@@ -8,26 +8,52 @@ from dataclasses import dataclass
 
 from argosy.direct.call import UploadCall
 from argosy.direct.wanted import Wanted
-from argosy.errors import ChecksumMismatch, Error, IdempotencyConflict
+from argosy.errors import (
+    AccessDenied,
+    BucketNotFound,
+    ChecksumMismatch,
+    Error,
+    InvalidReference,
+    InvalidRequest,
+    ObjectNotFound,
+    ObjectTooLarge,
+    TypeNotAllowed,
+)
 from argosy.storage.checksum import Checksums, etag_agrees
 from argosy.storage.s3 import ObjectStore, StoredPart
 
 log = logging.getLogger(__name__)
 
 
+_REFUSED = (
+    InvalidRequest,
+    InvalidReference,
+    AccessDenied,
+    ObjectNotFound,
+    ChecksumMismatch,
+    BucketNotFound,
+    ObjectTooLarge,
+    TypeNotAllowed,
+)
+"""The fleet's verdicts on a file that it does not enter."""
+
+
 @dataclass
 class Fate:
-    """What has become of the object: whether it was sent, and the fleet told of it."""
+    """What has become of the object: whether it was sent, and the fleet told of it.
+
+    `told_before` says that an earlier call had told the fleet, which may have entered it.
+    """
 
     sent: bool = False
     told: bool = False
+    told_before: bool = False
 
     def is_unwanted(self, error: BaseException) -> bool:
         """Whether it may be there after this error, and nobody will ever know of it."""
         if not self.told:
             return self.sent
-        is_final = isinstance(error, Error) and not error.retryable
-        return is_final and not isinstance(error, IdempotencyConflict)  # that one is entered
+        return not self.told_before and isinstance(error, _REFUSED)
 
 
 def complete(

@@ -72,7 +72,13 @@ class Journal:
         try:
             folder = settings.journal_dir or default_folder() / "journal"
             path = folder.absolute() / name
-            return cls(_open_locked(path), path)
+            file = _open_locked(path)
+            try:
+                return cls(file, path)
+            except OSError:
+                _held.discard(file)
+                os.close(file)
+                raise
         except BlockingIOError:
             log.info("journal.busy", extra={"kind": kind})
         except (OSError, RuntimeError) as error:

@@ -26,10 +26,11 @@ from argosy.direct.source import Source, has_length, name_of, opened
 from argosy.direct.team import Team
 from argosy.direct.wanted import Wanted
 from argosy.errors import (
-    AccessDenied,
     ChecksumMismatch,
     Error,
-    InvalidRequest,
+    IdempotencyConflict,
+    InvalidToken,
+    NotSignedIn,
     ObjectNotFound,
     TransferCancelled,
     UploadNotFound,
@@ -99,7 +100,7 @@ class _Upload:
         self._begun = Begun(journal, source, fresh)
         self._wanted = self._begun.wanted
         is_stored = self._begun.stored is not None
-        self._fate = Fate(sent=is_stored, told=is_stored)
+        self._fate = Fate(sent=is_stored, told=is_stored, told_before=is_stored)
 
     def run(self) -> FileReference:
         """Store the file, unless it is, and have the fleet enter it."""
@@ -127,7 +128,8 @@ class _Upload:
     def _tell(self) -> None:
         begun, wanted = self._begun, self._wanted
         if old := begun.outdated:
-            remove(self._call, old.wanted, old.upload_id)
+            # Of one that nobody was told of, the whole object may be there too.
+            remove(self._call, old.wanted, old.upload_id, whole=old.stored is None)
         self._call.meter.begin(
             str(wanted.id), wanted.name, self._source.size, done=begun.bytes_there
         )
@@ -139,7 +141,7 @@ class _Upload:
         try:
             return sums, self._verified(sums)
         except (ObjectNotFound, ChecksumMismatch):
-            self._start_anew()
+            self._replace()
             return None
 
     def _store(self) -> tuple[Checksums, str]:
@@ -178,6 +180,12 @@ class _Upload:
                 raise
         self._start_anew()
         return self._send_missing()
+
+    def _replace(self) -> None:
+        """Another transfer: the fleet may know the old one, which has lost its object."""
+        self._begun.replace()
+        self._wanted, self._fate = self._begun.wanted, Fate()
+        self._call.meter.reached(0, self._source.size)
 
     def _start_anew(self) -> None:
         self._begun.start_anew()
@@ -247,5 +255,6 @@ def _is_open(error: BaseException, *, is_told: bool) -> bool:
     """
     if not isinstance(error, Error):
         return True
-    refused = isinstance(error, InvalidRequest | AccessDenied)
-    return error.retryable or isinstance(error, TransferCancelled) or (is_told and refused)
+    if is_told:
+        return not isinstance(error, IdempotencyConflict)
+    return error.retryable or isinstance(error, TransferCancelled | NotSignedIn | InvalidToken)

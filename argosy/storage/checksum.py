@@ -109,19 +109,28 @@ def composite_etag(md5s: Sequence[str]) -> str:
     return f"{hashlib.md5(joined, usedforsecurity=False).hexdigest()}-{len(md5s)}"
 
 
-def slice_md5s(blocks: Iterable[bytes | memoryview], size: int) -> list[str]:
-    """MD5 of each `size` bytes of a stream, the last may have fewer, in hexadecimal."""
-    found, room = [hashlib.md5(usedforsecurity=False)], size
-    for block in blocks:
+class SliceDigest:
+    """MD5 of each `size` bytes of a stream; the last slice may have fewer."""
+
+    def __init__(self, size: int) -> None:
+        self._size = self._room = size
+        self._digests = [hashlib.md5(usedforsecurity=False)]
+
+    def update(self, block: bytes | memoryview) -> None:
+        """The next bytes of the stream."""
         rest = memoryview(block)
         while rest:
-            if not room:
-                found.append(hashlib.md5(usedforsecurity=False))
-                room = size
-            found[-1].update(rest[:room])
-            taken = min(room, len(rest))
-            rest, room = rest[taken:], room - taken
-    return [digest.hexdigest() for digest in found]
+            if not self._room:
+                self._digests.append(hashlib.md5(usedforsecurity=False))
+                self._room = self._size
+            self._digests[-1].update(rest[: self._room])
+            taken = min(self._room, len(rest))
+            rest, self._room = rest[taken:], self._room - taken
+
+    @property
+    def md5s(self) -> list[str]:
+        """Of each slice, in order, in hexadecimal."""
+        return [digest.hexdigest() for digest in self._digests]
 
 
 def parts_in(etag: str) -> int | None:

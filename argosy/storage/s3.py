@@ -7,6 +7,7 @@ and its memory does not depend on the size of what it moves.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,7 +25,7 @@ from argosy.errors import (
 )
 from argosy.storage import documents, metadata, traits
 from argosy.storage.body import Body, BytesBody
-from argosy.storage.checksum import etag_agrees, parts_in, plain_etag, slice_md5s
+from argosy.storage.checksum import SliceDigest, etag_agrees, parts_in, plain_etag
 from argosy.storage.documents import PendingUpload, StoredPart
 from argosy.storage.parts import count_parts
 from argosy.storage.reading import Reading
@@ -39,7 +40,9 @@ _COMPLETION_SECONDS = 900.0
 """A backend of files copies the whole object before it answers CompleteMultipartUpload."""
 
 SLICE_BYTES = 16 * 1024 * 1024
-"""In parts of so many bytes Storage sends a larger body on to its S3 (observed, 2026)."""
+"""In parts of so many bytes Storage sends a larger body on to its S3, unless told otherwise."""
+SLICES = tuple(mib * 1024 * 1024 for mib in (16, 5, 8, 10, 32, 64))
+"""Sizes that it may have been told."""
 
 
 @dataclass(frozen=True)
@@ -276,7 +279,7 @@ class ObjectStore:
                 )
             agrees = etag_agrees(etag, md5=md5 or sending.md5)
             if agrees is None:
-                agrees = _agrees_in_slices(etag, body)
+                agrees = _agrees_in_slices(etag, body, md5 or sending.md5)
             if agrees is False or (must_agree and agrees is None):
                 raise TransitCorruption(
                     f"{call.what}: the ETag in the answer is not the MD5 of the bytes sent; "
@@ -329,14 +332,23 @@ class _Expected:
         return self.size is not None if agrees is None else agrees
 
 
-def _agrees_in_slices(etag: str, body: Body) -> bool | None:
+def _agrees_in_slices(etag: str, body: Body, md5: str) -> bool | None:
     """The same of a composite ETag: over an S3, Storage sends a large body on in parts.
 
-    The body is read once more for it. None where the ETag speaks of other parts.
+    The body is read once more for it, and must still have its MD5. None where the ETag
+    speaks of parts of a size that nobody uses.
     """
-    if parts_in(etag) != count_parts(body.size, SLICE_BYTES):
+    count, whole = parts_in(etag), hashlib.md5(usedforsecurity=False)
+    sizes = [size for size in SLICES if count == count_parts(body.size, size)]
+    if not sizes:
         return None
-    return etag_agrees(etag, part_md5s=slice_md5s(body.blocks(), SLICE_BYTES))
+    cuts = [SliceDigest(size) for size in sizes]
+    for block in body.blocks():
+        whole.update(block)
+        for cut in cuts:
+            cut.update(block)
+    found = any(etag_agrees(etag, part_md5s=cut.md5s) for cut in cuts)
+    return found and whole.hexdigest() == md5
 
 
 def _described(content_type: str, user_metadata: Mapping[str, str]) -> dict[str, str]:

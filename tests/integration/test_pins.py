@@ -236,6 +236,33 @@ def test_the_id_of_another_agents_message(
     assert [pin.agent_id for pin in _pins(deployment, file)] == [owner.agent.id]
 
 
+def test_another_senders_message_under_the_same_id_takes_no_pin_away(
+    deployment: Deployment,
+    owner: OwnUploader,
+    other: OwnUploader,
+    stranger: OwnUploader,
+    file: FileReference,
+) -> None:
+    message = str(uuid4())
+    owner.do(transfer.pin, message, [_place(file)], other.agent.name)
+    assert other.do(transfer.unpin, message, stranger.agent.name) == 0
+    assert other.do(transfer.unpin, message, owner.agent.name) == 1
+
+
+def test_a_message_for_two_is_kept_for_each(
+    deployment: Deployment,
+    owner: OwnUploader,
+    other: OwnUploader,
+    stranger: OwnUploader,
+    file: FileReference,
+) -> None:
+    message = str(uuid4())
+    for recipient in (other, stranger):
+        owner.do(transfer.pin, message, [_place(file)], recipient.agent.name)
+    assert other.do(transfer.unpin, message) == 1
+    assert [pin.recipient_id for pin in _pins(deployment, file)] == [stranger.agent.id]
+
+
 def test_a_disabled_agent(deployment: Deployment, agent: AgentInTest) -> None:
     disabled = OwnUploader(agent)
     file = disabled.register(disabled.put())

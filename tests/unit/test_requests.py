@@ -13,6 +13,7 @@ from argosy.description import OWN_PREFIX
 from argosy.errors import Error, InvalidReference, InvalidRequest
 from argosy.storage.metadata import to_headers
 from models import Kind
+from tasks.envelope import check_signatures
 from tasks.requests import DownloadRequest, PinRequest, RegisterRequest, UploadRequest, parse
 from tests.unit.test_reference import DOCUMENT
 
@@ -224,3 +225,16 @@ def test_a_file_that_is_named_twice_is_pinned_once() -> None:
 def test_whatever_comes_to_be_pinned(message: Any, files: Any, to: Any) -> None:
     with pytest.raises((InvalidRequest, InvalidReference)):
         parse(PinRequest, message=message, files=files, to=to)
+
+
+@pytest.mark.parametrize("name", ["CC", "bcc", "Task", "id", "chain", "callbacks", "root_id"])
+def test_a_chained_task_has_no_header_of_the_brokers_or_celerys(name: str) -> None:
+    link = {"task": "mine.x", "args": [], "kwargs": {}, "options": {"headers": {name: ["inbox.b"]}}}
+    with pytest.raises(InvalidRequest, match="header"):
+        check_signatures({"link": [link]})
+
+
+def test_a_chained_task_may_have_headers_of_its_own() -> None:
+    options = {"headers": {"x-trace": "1"}, "queue": "inbox.me"}
+    link = {"task": "mine.x", "args": [], "kwargs": {}, "options": options}
+    check_signatures({"link": [link]})

@@ -232,3 +232,13 @@ def test_an_upload_that_the_s3_beneath_does_not_know(
         return
     with pytest.raises(errors.UploadNotFound):
         store.upload_part("b", "k", "up", 1, part)
+
+
+def test_bytes_that_changed_while_they_were_sent(
+    server: ScriptedServer, store: ObjectStore, pauses: list[float]
+) -> None:
+    content = os.urandom(1 << 20) * 17
+    server.script(*[stored(in_slices(content))] * 6)
+    described = {"content_type": "text/plain", "metadata": {}}
+    with pytest.raises(errors.TransitCorruption):
+        store.put("b", "k", BytesBody(content), md5="0" * 32, **described)
