@@ -18,10 +18,11 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self, TypeVar
 from uuid import UUID
 
-from argosy.client import Client, ReferenceLike, TransferLike
+from argosy.client import Client
 from argosy.deadline import called_off
 from argosy.direct.remote_file import RemoteFile
 from argosy.errors import TransferCancelled
+from argosy.given import ReferenceLike, TransferLike
 from argosy.info import FileInfo, Status
 from argosy.messages import Attachment
 from argosy.options import DownloadOptions, ListOptions, UploadOptions

@@ -26,19 +26,15 @@ from argosy.account import Account
 from argosy.cache import FileCache, MetadataCache
 from argosy.deadline import Deadline
 from argosy.direct import copy, download, remote_file, stream, upload
-from argosy.errors import Error, InvalidReference, NotSignedIn, TransferNotFound
+from argosy.errors import Error, NotSignedIn, TransferNotFound
 from argosy.fleet import ANSWER_SECONDS, Fleet
+from argosy.given import ReferenceLike, TransferLike, place_of, transfer_id_of
 from argosy.info import FileInfo, Status
 from argosy.options import DownloadOptions, ListOptions, UploadOptions
 from argosy.progress import Meter, Subscriber
 from argosy.reference import FileReference
 from argosy.sent import Sent
 from argosy.settings import AgentSettings, agent_settings
-
-ReferenceLike = FileReference | Mapping[str, Any] | str
-"""A reference, its JSON document, or `bucket/path`."""
-TransferLike = FileReference | UUID | str
-"""A transfer's id, or the reference that it gave."""
 
 
 class Client:
@@ -228,7 +224,7 @@ class Client:
 
         Kept in memory for ARGOSY_METADATA_SECONDS.
         """
-        bucket, path = _place(reference)
+        bucket, path = place_of(reference)
         return self._metadata.get(bucket, path, lambda: self._look(bucket, path))
 
     def delete_file(self, reference: ReferenceLike) -> None:
@@ -275,7 +271,7 @@ class Client:
 
         It cannot be taken back: a revoked grant does not end it.
         """
-        bucket, path = _place(reference)
+        bucket, path = place_of(reference)
         return self._account.control().signed_url(bucket, path, seconds)
 
     # Messages
@@ -315,7 +311,7 @@ class Client:
 
         Raises the error that it failed with, and DeadlineExceeded: it goes on then.
         """
-        task_id = str(_transfer_id(transfer))
+        task_id = str(transfer_id_of(transfer))
         meter = self._meter(tuple(subscribers))
         deadline = Deadline(self._seconds(deadline_seconds))
         meter.begin(task_id, "", None)
@@ -328,7 +324,7 @@ class Client:
 
     def status(self, transfer: TransferLike) -> Status:
         """Where a transfer of the fleet is, and why it waits. Raises TransferNotFound."""
-        transfer_id = _transfer_id(transfer)
+        transfer_id = transfer_id_of(transfer)
         try:
             return Status.parse(self._ask("status", str(transfer_id)))
         except TransferNotFound:
@@ -336,15 +332,15 @@ class Client:
 
     def cancel(self, transfer: TransferLike) -> Status:
         """End a transfer of the fleet; what it had moved is removed. Raises InvalidState."""
-        return Status.parse(self._ask("cancel", str(_transfer_id(transfer))))
+        return Status.parse(self._ask("cancel", str(transfer_id_of(transfer))))
 
     def pause(self, transfer: TransferLike) -> Status:
         """Have a transfer of the fleet rest, with what it has moved. Raises InvalidState."""
-        return Status.parse(self._ask("pause", str(_transfer_id(transfer))))
+        return Status.parse(self._ask("pause", str(transfer_id_of(transfer))))
 
     def resume(self, transfer: TransferLike) -> Status:
         """Have a paused transfer go on. Raises InvalidState."""
-        return Status.parse(self._ask("unpause", str(_transfer_id(transfer))))
+        return Status.parse(self._ask("unpause", str(transfer_id_of(transfer))))
 
     def history(self, limit: int = 50, before: str | None = None) -> list[Status]:
         """The agent's transfers, the newest first; `before` is the id of the last one seen."""
@@ -385,7 +381,7 @@ class Client:
     ) -> FileReference:
         """The reference; of `bucket/path` the one that the object's own metadata makes."""
         if isinstance(reference, str):
-            return self._look(*_place(reference), deadline).reference()
+            return self._look(*place_of(reference), deadline).reference()
         return FileReference.parse(reference)
 
 
@@ -394,25 +390,6 @@ def _process_token() -> str:
     if token is None:
         raise NotSignedIn("Set ARGOSY_AGENT and ARGOSY_AGENT_KEY, or call argosy.login first.")
     return token
-
-
-def _place(reference: ReferenceLike) -> tuple[str, str]:
-    if not isinstance(reference, str):
-        found = FileReference.parse(reference)
-        return found.bucket, found.path
-    bucket, _, path = reference.partition("/")
-    if not bucket or not path:
-        raise InvalidReference(f"{reference!r} is no file: give a reference, or bucket/path.")
-    return bucket, path
-
-
-def _transfer_id(transfer: TransferLike) -> UUID:
-    if isinstance(transfer, FileReference):
-        return transfer.id
-    try:
-        return UUID(str(transfer))
-    except ValueError:
-        raise InvalidReference(f"{transfer!r} is no transfer's id.") from None
 
 
 def _outcome(result: Any, meter: Meter) -> FileReference | str:

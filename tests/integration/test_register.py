@@ -323,6 +323,8 @@ def test_claims_that_are_refused(
     deployment: Deployment, owner: OwnUploader, other: OwnUploader, claim: str
 ) -> None:
     stored = owner.put()
+    if claim == "a wrong MD5" and "-" in stored.etag:  # as a file backend set to `mtime` has
+        pytest.skip("an ETag of this Storage says nothing of the bytes")
     change, code = CLAIMS[claim]
     claimed = change(owner, other, stored)
     asked = owner.ask_to_register(claimed, stored.etag, task_id=stored.id)

@@ -1,0 +1,36 @@
+"""What a caller may give for a file or for a transfer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from argosy.errors import InvalidReference
+from argosy.reference import FileReference
+
+ReferenceLike = FileReference | Mapping[str, Any] | str
+"""A reference, its JSON document, or `bucket/path`."""
+TransferLike = FileReference | UUID | str
+"""A transfer's id, or the reference that it gave."""
+
+
+def place_of(reference: ReferenceLike) -> tuple[str, str]:
+    """The bucket and the path that are meant. Raises InvalidReference."""
+    if not isinstance(reference, str):
+        found = FileReference.parse(reference)
+        return found.bucket, found.path
+    bucket, _, path = reference.partition("/")
+    if not bucket or not path:
+        raise InvalidReference(f"{reference!r} is no file: give a reference, or bucket/path.")
+    return bucket, path
+
+
+def transfer_id_of(transfer: TransferLike) -> UUID:
+    """The transfer's id. Raises InvalidReference."""
+    if isinstance(transfer, FileReference):
+        return transfer.id
+    try:
+        return UUID(str(transfer))
+    except ValueError:
+        raise InvalidReference(f"{transfer!r} is no transfer's id.") from None
