@@ -34,7 +34,13 @@
     ├── IntegrityError               the bytes are not the bytes
     │   ├── TransitCorruption        transit_corruption       (retryable)
     │   ├── ChecksumMismatch         checksum_mismatch
-    │   └── ObjectChanged            object_changed
+    │   ├── ObjectChanged            object_changed
+    │   └── ExpansionTooLarge        expansion_too_large
+    ├── MediaError                   what the file is, or should be
+    │   ├── UnsupportedType          unsupported_type
+    │   ├── DamagedFile              damaged_file
+    │   ├── TooManyPixels            too_many_pixels
+    │   └── DecoderStopped           decoder_stopped
     └── TransferError                the transfer as a whole
         ├── TransferCancelled        transfer_cancelled
         ├── TooManyAttempts          too_many_attempts
@@ -288,6 +294,42 @@ class ObjectChanged(IntegrityError):
     """The object was replaced while it was read."""
 
     code = "object_changed"
+
+
+class ExpansionTooLarge(IntegrityError):
+    """Compressed bytes come to more than they declare, or than may be."""
+
+    code = "expansion_too_large"
+
+
+class MediaError(Error):
+    """What the file is, or should be."""
+
+    code = "media_error"
+
+
+class UnsupportedType(MediaError):
+    """The bytes are of a type from which this is not made."""
+
+    code = "unsupported_type"
+
+
+class DamagedFile(MediaError):
+    """The bytes are cut short, or not what their type says."""
+
+    code = "damaged_file"
+
+
+class TooManyPixels(MediaError):
+    """The picture is larger than the fleet decodes."""
+
+    code = "too_many_pixels"
+
+
+class DecoderStopped(MediaError):
+    """The decoder needed more memory or time than it may have, or died."""
+
+    code = "decoder_stopped"
 
 
 class TransferError(Error):
