@@ -39,11 +39,20 @@ up: $(INSTALLED) ## Leave the whole deployment running on this machine, until Ct
 # has servers of its own.
 AT_ONCE := --numprocesses 2 --dist loadfile
 LOCAL := tests/integration/stack tests/integration/supabase tests/integration/test_demo.py
+MEDIA := tests/unit/media tests/unit/coding tests/integration/test_content.py \
+	tests/integration/test_processing.py tests/integration/test_compressed_uploads.py \
+	tests/integration/test_copies.py tests/integration/test_delete.py \
+	tests/integration/client/test_encoded.py tests/integration/client/test_encoded_faults.py \
+	tests/faults/test_processing_kills.py
 
 .PHONY: test
 test: $(INSTALLED) broker ## Run every test but those of the lanes below (ARGS="-k upload")
 	$(BIN)/python -m pytest $(AT_ONCE) --ignore=tests/security \
-		$(LOCAL:%=--ignore=%) $(ARGS)
+		$(LOCAL:%=--ignore=%) $(MEDIA:%=--ignore=%) $(ARGS)
+
+.PHONY: test-media
+test-media: $(INSTALLED) broker ## Run the tests of what is made of files: thumbnails, compression, copies
+	$(BIN)/python -m pytest $(AT_ONCE) $(MEDIA) $(ARGS)
 
 .PHONY: test-security
 test-security: $(INSTALLED) broker ## Run the attacks, and every cell of the access matrix

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self, TypeVar
 from uuid import UUID
 
+from argosy.async_file_work import AsyncFileWork
 from argosy.client import Client
 from argosy.deadline import called_off
 from argosy.direct.remote_file import RemoteFile
@@ -36,7 +37,7 @@ CALLS = 32
 """Calls of one client that run at once; the others wait their turn."""
 
 
-class AsyncClient:
+class AsyncClient(AsyncFileWork):
     """`Client`, to be awaited; what a method does, takes and raises is said there.
 
     A call whose task is cancelled ends within a block of bytes, as Client's does at its
@@ -177,12 +178,6 @@ class AsyncClient:
     async def unshare(self, reference: ReferenceLike, share_with: Seq[str]) -> FileReference:
         """As `Client.unshare`."""
         return await self._run(self._client.unshare, reference, share_with)
-
-    async def persist(
-        self, reference: ReferenceLike, *, options: UploadOptions | None = None
-    ) -> FileReference:
-        """As `Client.persist`."""
-        return await self._run(self._client.persist, reference, options=options)
 
     async def signed_url(self, reference: ReferenceLike, *, seconds: int = 3600) -> str:
         """As `Client.signed_url`."""

@@ -25,8 +25,9 @@ from argosy import auth, messages
 from argosy.account import Account
 from argosy.cache import FileCache, MetadataCache
 from argosy.deadline import Deadline
-from argosy.direct import copy, download, remote_file, stream, upload
-from argosy.errors import Error, NotSignedIn, TransferNotFound
+from argosy.direct import download, remote_file, stream, upload
+from argosy.errors import Error, InvalidRequest, NotSignedIn, TransferNotFound
+from argosy.file_work import FileWork
 from argosy.fleet import ANSWER_SECONDS, Fleet
 from argosy.given import ReferenceLike, TransferLike, place_of, transfer_id_of
 from argosy.info import FileInfo, Status
@@ -37,7 +38,7 @@ from argosy.sent import Sent
 from argosy.settings import AgentSettings, agent_settings
 
 
-class Client:
+class Client(FileWork):
     """Files of one agent in Supabase Storage. Any number of threads may use it.
 
     `agent` and `key` default to ARGOSY_AGENT and ARGOSY_AGENT_KEY, or to whom the process
@@ -98,7 +99,8 @@ class Client:
 
         A file by its path goes on where an earlier call was killed. A file object is read
         from where it stands. `metadata` are the agent's own words about it, names in lower
-        case with hyphens. Raises SourceMissing, SourceNotAFile, SourceUnreadable,
+        case with hyphens. One that `options` have compressed goes up as a stream does, and
+        begins anew when it was killed. Raises SourceMissing, SourceNotAFile, SourceUnreadable,
         SourceChanged, ObjectTooLarge, TypeNotAllowed, BucketNotFound.
         """
         options = options or UploadOptions()
@@ -135,8 +137,9 @@ class Client:
     ) -> UUID:
         """Have the fleet upload a file of the spool, and return the transfer's id at once.
 
-        `wait` gives the reference. The options `part_size` and `parallel` are the fleet's
-        own to choose here. Raises FleetUnavailable when the broker cannot be reached.
+        `wait` gives the reference: with `process="auto"` once the fleet has done what the
+        file's type calls for. The options `part_size` and `parallel` are the fleet's own to
+        choose here. Raises FleetUnavailable when the broker cannot be reached.
         """
         options = options or UploadOptions()
         wanted = {
@@ -146,6 +149,8 @@ class Client:
             "idempotency_key": options.idempotency_key,
             "share_with": list(options.share_with),
             "metadata": dict(metadata or {}),
+            "compress": options.compress,
+            "process": options.process,
         }
         given: dict[str, Any] = {name: value for name, value in wanted.items() if value}
         place = Path(path).absolute()
@@ -254,18 +259,6 @@ class Client:
         document = self._reference(reference).document()
         return FileReference.parse(self._ask("unshare", document, list(share_with)))
 
-    def persist(
-        self, reference: ReferenceLike, *, options: UploadOptions | None = None
-    ) -> FileReference:
-        """Copy a file to the bucket of those that are kept, inside Storage.
-
-        The copy is the agent's own, with a reference of its own.
-        """
-        options = options or UploadOptions()
-        with self._transfer(options) as (deadline, meter):
-            found = self._reference(reference, deadline)
-            return copy.copy(self._account, self._fleet, found, options, deadline, meter)
-
     def signed_url(self, reference: ReferenceLike, *, seconds: int = 3600) -> str:
         """A URL by which anybody may read the file, without signing in, for so many seconds.
 
@@ -355,6 +348,7 @@ class Client:
         """One call that moves bytes: its end, and who hears of it."""
         meter = self._meter(options.subscribers)
         try:
+            _check_direct(options)
             yield Deadline(self._seconds(options.deadline_seconds)), meter
         except Error as error:
             meter.failed(error)
@@ -390,6 +384,15 @@ def _process_token() -> str:
     if token is None:
         raise NotSignedIn("Set ARGOSY_AGENT and ARGOSY_AGENT_KEY, or call argosy.login first.")
     return token
+
+
+def _check_direct(options: UploadOptions | DownloadOptions) -> None:
+    """Raise InvalidRequest for what only the fleet does: without a word it would be left out."""
+    if isinstance(options, UploadOptions) and options.process:
+        raise InvalidRequest(
+            "process is for background mode: use upload_later, or leave it out and send the "
+            "reference to transfer.process."
+        )
 
 
 def _outcome(result: Any, meter: Meter) -> FileReference | str:

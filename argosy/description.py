@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
+from argosy.derived import Stored
+
 OWN_PREFIX = "user-"
 """Before the names that an agent chose, so that none covers one of ours."""
 
@@ -19,10 +21,15 @@ def object_metadata(
     md5: str | None = None,
     expires_at: datetime | None = None,
     metadata: Mapping[str, str] | None = None,
+    encoding: str | None = None,
+    size: int | None = None,
+    stored: Stored | None = None,
 ) -> dict[str, str]:
     """The object's metadata; `metadata` is the agent's own.
 
-    A file that is moved in parts gets its checksums only once they are known.
+    A file that is moved in parts gets its checksums only once they are known. `sha256` and
+    `md5` are the file's own; of one that is stored with an `encoding` its `size` is said too,
+    and what `stored` says of the object.
     """
     facts = {
         "name": name,
@@ -31,6 +38,10 @@ def object_metadata(
         "sha256": sha256,
         "md5": md5,
         "expires-at": expires_at.isoformat() if expires_at else None,
+        "encoding": encoding,
+        "size": str(size) if encoding and size is not None else None,
+        "stored-sha256": stored.sha256 if stored else None,
+        "stored-md5": stored.md5 if stored else None,
     }
     own = {OWN_PREFIX + key: value for key, value in (metadata or {}).items()}
     return {key: value for key, value in facts.items() if value} | own

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,10 +20,12 @@ from argosy.storage.s3 import ObjectHead
 
 @dataclass(frozen=True)
 class FileInfo:
-    """One stored file; `size` in bytes, times in UTC.
+    """One stored file; sizes in bytes, times in UTC.
 
-    What only the object's metadata says (`name`, `owner`, the checksums, `metadata`) is
-    empty or None in a listing, and for an object that Argosy did not store.
+    What only the object's metadata says (`name`, `owner`, the checksums, `encoding`,
+    `metadata`) is empty or None in a listing, and for an object that Argosy did not store.
+    `size` is the file's, and `stored_size` the object's, which is another one where the file
+    is stored with an `encoding`; a listing knows only of objects, and says theirs in both.
     """
 
     bucket: str
@@ -38,6 +41,10 @@ class FileInfo:
     md5: str | None = None
     expires_at: datetime | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    encoding: str | None = None
+    stored_size: int | None = None
+    stored_sha256: str | None = None
+    stored_md5: str | None = None
 
     @classmethod
     def of_listed(cls, bucket: str, found: ListedObject) -> Self:
@@ -50,17 +57,18 @@ class FileInfo:
             content_type=found.content_type,
             modified_at=found.updated_at,
             name=found.key.rpartition("/")[2],
+            stored_size=found.size,
         )
 
     @classmethod
     def of_head(cls, bucket: str, path: str, head: ObjectHead) -> Self:
         """All that Storage says of one object."""
         said = head.metadata
-        expires = said.get("expires-at")
+        encoding = said.get("encoding")
         return cls(
             bucket=bucket,
             path=path,
-            size=head.size,
+            size=_count(said.get("size")) if encoding else head.size,
             etag=head.etag,
             content_type=head.content_type,
             modified_at=head.last_modified,
@@ -69,8 +77,12 @@ class FileInfo:
             owner=_uuid(said.get("owner")),
             sha256=said.get("sha256"),
             md5=said.get("md5"),
-            expires_at=_moment(expires),
+            expires_at=_moment(said.get("expires-at")),
             metadata=own_metadata(said),
+            encoding=encoding,
+            stored_size=head.size,
+            stored_sha256=said.get("stored-sha256"),
+            stored_md5=said.get("stored-md5"),
         )
 
     def reference(self) -> FileReference:
@@ -94,11 +106,22 @@ class FileInfo:
                 "owner": self.owner,
                 "created_at": self.modified_at,
                 "expires_at": self.expires_at,
-                "chunk_size": self.size,
+                "chunk_size": self.stored_size if self.encoding else self.size,
                 "chunk_count": 1,
                 "metadata": dict(self.metadata),
+                **self._encoded(),
             }
         )
+
+    def _encoded(self) -> dict[str, Any]:
+        """What a reference says of how the file is stored."""
+        if not self.encoding:
+            return {}
+        size, sha256, md5 = self.stored_size, self.stored_sha256, self.stored_md5
+        return {
+            "encoding": self.encoding,
+            "stored": {"size": size, "sha256": sha256, "md5": md5},
+        }
 
     def document(self) -> dict[str, Any]:
         """As plain JSON types."""
@@ -175,6 +198,11 @@ def _uuid(text: str | None) -> UUID | None:
         return UUID(text or "")
     except ValueError:
         return None
+
+
+def _count(text: str | None) -> int | None:
+    """A size; None for what is none, which nobody of ours has written."""
+    return int(text) if text and re.fullmatch("[0-9]{1,15}", text) else None
 
 
 def _moment(text: str | None) -> datetime | None:

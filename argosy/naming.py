@@ -8,6 +8,7 @@ from uuid import UUID
 
 MAX_SAFE_NAME = 120
 _EXTENSION = re.compile(r"[A-Za-z0-9]{1,16}")
+_OF_A_FILE = re.compile(r"([^/]+/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/)(?:derived/)?[^/]+")
 _REFUSED = re.compile(r"[^A-Za-z0-9!\-.*'()_ ]+")
 
 
@@ -30,3 +31,18 @@ def safe_name(name: str) -> str:
 def object_name(agent_id: UUID, transfer_id: UUID, name: str) -> str:
     """`<agent id>/<transfer id>/<safe name>`."""
     return f"{agent_id}/{transfer_id}/{safe_name(name)}"
+
+
+def derived_folder(path: str) -> str | None:
+    """Where lies what is derived of a file: `<agent id>/<transfer id>/derived/`.
+
+    The same of the file's own path and of what lies in that folder; None for any other path.
+    """
+    found = _OF_A_FILE.fullmatch(path)
+    return f"{found[1]}derived/" if found else None
+
+
+def is_derived(path: str) -> bool:
+    """Whether this object was derived of a file, and is no file itself."""
+    folder = derived_folder(path)
+    return folder is not None and path.startswith(folder)

@@ -19,11 +19,10 @@ from pydantic import (
     model_validator,
 )
 
+from argosy.derived import Derived, Encoding, Md5, Sha256, Stored, Text
 from argosy.errors import InvalidReference
+from argosy.facts import Facts
 
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Md5 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00]*$")]
 Note = Annotated[str, StringConstraints(max_length=4096, pattern=r"^[^\x00]*$")]
 
 MAX_BYTES = 5 * 1024**4
@@ -46,7 +45,9 @@ def is_storable(document: str) -> bool:
 class FileReference(BaseModel):
     """Names one stored file and what its bytes must be. Grants no access by itself.
 
-    Sizes are bytes, times are UTC. `sha256` and `md5` are of the whole file.
+    Sizes are bytes, times are UTC. `size`, `sha256` and `md5` are of the whole file. Where
+    Storage has it compressed, `encoding` says how and `stored` what lies there: every way
+    down decodes it. `facts` are there once it was inspected.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
@@ -58,7 +59,8 @@ class FileReference(BaseModel):
     name: Text
     size: int = Field(ge=0, le=MAX_BYTES)
     content_type: Text
-    encoding: Note | None = None
+    encoding: Encoding | None = None
+    stored: Stored | None = Field(None, exclude_if=lambda stored: stored is None)
     sha256: Sha256
     md5: Md5 | None = None
     owner: UUID
@@ -67,14 +69,22 @@ class FileReference(BaseModel):
     grants: tuple[Note, ...] = ()
     chunk_size: int = Field(ge=0, le=MAX_BYTES)
     chunk_count: int = Field(ge=1, le=10_000)
-    derivatives: tuple[dict[str, Any], ...] = ()
+    facts: Facts | None = Field(None, exclude_if=lambda facts: facts is None)
+    derivatives: tuple[Derived, ...] = ()
     metadata: dict[Note, Note] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check_text(self) -> Self:
         if not is_storable(self.model_dump_json()):
             raise ValueError("U+0000 is not allowed")
+        if (self.encoding is None) != (self.stored is None):
+            raise ValueError("encoding and stored belong together")
         return self
+
+    @property
+    def stored_size(self) -> int:
+        """Bytes of the object in Storage."""
+        return self.stored.size if self.stored else self.size
 
     @classmethod
     def parse(cls, document: FileReference | Mapping[str, Any]) -> FileReference:

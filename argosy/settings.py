@@ -27,6 +27,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from argosy import origins as web
 from argosy.fields import Bucket
+from argosy.media_settings import MediaSettings
 
 MIB = 1024 * 1024
 S3_MAX_PART_BYTES = 5 * 1024 * MIB
@@ -207,6 +208,12 @@ class AgentSettings(BaseSettings):
     message_attempts: int = Field(
         5, ge=1, description="Times that a message is handled before it is a dead letter."
     )
+    expansion: int = Field(
+        1000,
+        ge=1,
+        description="How many times its stored size a compressed file may have (one of less than "
+        "64 MiB always may).",
+    )
 
     @property
     def project_ref(self) -> str:
@@ -216,7 +223,7 @@ class AgentSettings(BaseSettings):
         return self.supabase_project_ref or hosted
 
 
-class FleetSettings(AgentSettings):
+class FleetSettings(MediaSettings, AgentSettings):
     """What a worker, beat and the operator's commands know."""
 
     supabase_service_role_key: SecretStr = Field(
@@ -264,6 +271,18 @@ class FleetSettings(AgentSettings):
     )
     window: int = Field(
         8, ge=1, le=10_000, description="Chunk messages of one transfer in the queue at once."
+    )
+    copy_threshold: int = Field(
+        S3_MAX_PART_BYTES,
+        ge=S3_MIN_PART_BYTES,
+        le=S3_MAX_PART_BYTES,
+        description="Bytes up to which Storage copies a file at once; larger ones in parts.",
+    )
+    copy_part_size: int = Field(
+        1024 * MIB,
+        ge=S3_MIN_PART_BYTES,
+        le=S3_MAX_PART_BYTES,
+        description="Bytes of each such part, grown where there would be more than 10,000.",
     )
     lease_seconds: float = Field(
         30, gt=0, description="How long a worker's claim lasts without a sign of life."

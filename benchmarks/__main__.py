@@ -13,11 +13,13 @@ import click
 from rich.console import Console
 
 from argosy.errors import Error
-from benchmarks import machine, measure, report
+from benchmarks import cases_tools, machine, measure, report
 from benchmarks import plan as plans
 from benchmarks.cargo import BenchmarkFailed, require_space
+from benchmarks.cases_media import Thumbnails
 from benchmarks.cases_tools import Comparison
 from benchmarks.deployment import CHILDREN, Deployment, deployment
+from benchmarks.grid import size_text
 from benchmarks.measure import Sample
 from benchmarks.plan import Plan
 from benchmarks.processes import Watch
@@ -75,11 +77,12 @@ def run(plan: Plan, only: Collection[str]) -> Results:
 def _measure(
     plan: Plan, only: Collection[str], servers: Deployment, folder: Path, about: dict[str, str]
 ) -> Results:
-    console.print(f"Making files of up to {report.size_text(plan.largest)} …")
-    cargo = plans.load(plan, servers.stack.spool)
+    cargo = plans.Files(plan, servers.stack.spool)
     watch = Watch(servers.trees)
     comparison = Comparison(servers, folder, watch.cpu)
-    blocks = plans.blocks(plan, servers, cargo, comparison, watch.cpu, only)
+    thumbnails = Thumbnails(servers, folder, plan.pictures)
+    console.print("Making files …")
+    blocks = plans.blocks(plan, servers, cargo, comparison, thumbnails, watch.cpu, only)
     samples: list[Sample] = []
     with watch.running():
         for sample in measure.interleave(blocks, plan.rounds, watch.phase):
@@ -91,7 +94,9 @@ def _measure(
         "broker": "RabbitMQ" if servers.stack.rabbitmq else "Valkey",
         "fleet": f"one worker of {CHILDREN} processes",
     }
-    return Results(how, about, measure.summarize(samples), watch.peaks, comparison.remarks)
+    absent = comparison.remarks if cases_tools.GROUP in only else []
+    remarks = [*absent, *thumbnails.remarks]
+    return Results(how, about, measure.summarize(samples), watch.peaks, remarks)
 
 
 def _tell(sample: Sample) -> None:
@@ -101,7 +106,7 @@ def _tell(sample: Sample) -> None:
         return
     rate = series.size / sample.seconds / 1e6
     console.print(
-        f"  {series.subject:<24} {series.action:<8} {report.size_text(series.size):>8}"
+        f"  {series.subject:<30} {series.action:<21} {size_text(series.size):>8}"
         f" {sample.seconds:7.2f} s {rate:7.0f} MB/s"
     )
 

@@ -1,10 +1,11 @@
-"""The files that are moved: random bytes, made once, compared whenever they come back."""
+"""The files that are moved: made once, mostly of random bytes, compared when they come back."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,8 @@ class Cargo:
     size: int
     sha256: str
     md5: str
+    kind: str = ""
+    """Of its bytes, where they are not random."""
 
     def must_equal(self, other: Path) -> None:
         """Raise BenchmarkFailed unless the other file has the same bytes."""
@@ -34,15 +37,19 @@ class Cargo:
 
 def make_cargo(folder: Path, name: str, size: int) -> Cargo:
     """Write a file of random bytes; it stays in the page cache."""
-    path, left = folder / name, size
+    return write_cargo(folder / name, (os.urandom(min(MIB, size - n)) for n in range(0, size, MIB)))
+
+
+def write_cargo(path: Path, blocks: Iterable[bytes], kind: str = "") -> Cargo:
+    """Write a file of these blocks, of which `kind` they are."""
     sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
     with path.open("wb") as file:
-        while left:
-            block = os.urandom(min(left, MIB))
+        for block in blocks:
             sha256.update(block)
             md5.update(block)
-            left -= file.write(block)
-    return Cargo(path, size, sha256.hexdigest(), md5.hexdigest())
+            file.write(block)
+        size = file.tell()
+    return Cargo(path, size, sha256.hexdigest(), md5.hexdigest(), kind)
 
 
 def require_space(folder: Path, needed: int) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
 from argosy import FileReference
+from argosy.derived import Encoding
 from benchmarks.cargo import BenchmarkFailed, Cargo
 from benchmarks.deployment import CHILDREN, WORKER, Deployment
 from benchmarks.measure import MIB, Block, Case, Cpu, Sample, Series, timed, timed_alone
@@ -17,6 +19,7 @@ from tasks import transfer
 GROUP = "fleet"
 LATENCY_SAMPLES = 50
 _RESULT_SECONDS = 600
+ENCODINGS: Sequence[Encoding | None] = (None, "zstd", "gzip")
 _WARM_UP = 8
 """Transfers for each child; the pool hands them out unevenly."""
 
@@ -38,9 +41,14 @@ class Fleet:
             cases.insert(0, partial(self._latency, tiny))
         return Block(self.name, partial(self._running, tiny), cases)
 
-    def upload(self, cargo: Cargo) -> FileReference:
+    def compressing(self, tiny: Cargo, cargo: Cargo, cpu: Cpu) -> Block:
+        """Round trips of one cargo that can be compressed, as it is and in every encoding."""
+        cases = [partial(self._round_trip, cargo, cpu, encoding) for encoding in ENCODINGS]
+        return Block(f"{GROUP}, compressing", partial(self._running, tiny), cases)
+
+    def upload(self, cargo: Cargo, compress: Encoding | None = None) -> FileReference:
         """Bring a file into Storage."""
-        sent = transfer.upload.delay(str(cargo.path))
+        sent = transfer.upload.delay(str(cargo.path), compress=compress)
         return FileReference.parse(sent.get(timeout=_RESULT_SECONDS))
 
     def download(self, reference: FileReference) -> Path:
@@ -62,11 +70,14 @@ class Fleet:
             reference = FileReference.parse(each.get(timeout=_RESULT_SECONDS))
             self._deployment.remove(reference.path)
 
-    def _round_trip(self, cargo: Cargo, cpu: Cpu) -> Iterator[Sample]:
-        sample, reference = timed(self._series("upload", cargo), lambda: self.upload(cargo), cpu)
-        _must_name(reference, cargo)
-        yield sample
-        series = self._series("download", cargo)
+    def _round_trip(
+        self, cargo: Cargo, cpu: Cpu, compress: Encoding | None = None
+    ) -> Iterator[Sample]:
+        series = self._series("upload", cargo, compress)
+        sample, reference = timed(series, lambda: self.upload(cargo, compress), cpu)
+        _must_name(reference, cargo, compress)
+        yield replace(sample, stored=reference.stored_size)
+        series = self._series("download", cargo, compress)
         sample, arrived = timed(series, lambda: self.download(reference), cpu)
         yield sample
         self._tidy(cargo, reference, arrived)
@@ -83,8 +94,9 @@ class Fleet:
         yield sample
         self._tidy(tiny, reference, arrived)
 
-    def _series(self, action: str, cargo: Cargo) -> Series:
-        return Series(GROUP, self.name, action, cargo.size, WORKER)
+    def _series(self, action: str, cargo: Cargo, compress: Encoding | None = None) -> Series:
+        by = f", {compress}" if compress else ""
+        return Series(GROUP, f"{self.name}{by}", action, cargo.size, WORKER, of=cargo.kind)
 
     def _tidy(self, cargo: Cargo, reference: FileReference, arrived: Path) -> None:
         cargo.must_equal(arrived)
@@ -92,6 +104,8 @@ class Fleet:
         self._deployment.remove(reference.path)
 
 
-def _must_name(reference: FileReference, cargo: Cargo) -> None:
+def _must_name(reference: FileReference, cargo: Cargo, compress: Encoding | None) -> None:
+    if reference.encoding != compress:
+        raise BenchmarkFailed(f"{cargo.path.name} is stored as {reference.encoding}: not as asked")
     if (reference.size, reference.sha256) != (cargo.size, cargo.sha256):
         raise BenchmarkFailed(f"the reference of {cargo.path.name} is not of its bytes")

@@ -18,22 +18,31 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class Series:
-    """What is measured: by whom, which way, how many bytes. `mover` is whose CPU moves them."""
+    """What is measured: by whom, which way, how many bytes. `mover` is whose CPU moves them.
+
+    The bytes are those of so many `items`, and `of` some kind that a table tells apart.
+    """
 
     group: str
     subject: str
     action: str
     size: int
     mover: str
+    items: int = 1
+    of: str = ""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One measurement; `cpu` is CPU-seconds by role, empty where it is too short to tell."""
+    """One measurement; `cpu` is CPU-seconds by role, empty where it is too short to tell.
+
+    `stored` is what the bytes came to, where they were compressed.
+    """
 
     series: Series
     seconds: float
     cpu: Mapping[str, float] = field(default_factory=dict)
+    stored: int | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +83,17 @@ class Summary:
         if len(times) < 2:
             return times[0]
         return statistics.quantiles(times, n=100, method="inclusive")[98]
+
+    @property
+    def core_seconds(self) -> Spread:
+        """CPU-seconds of all roles; of samples that have some."""
+        return Spread.of([sum(sample.cpu.values()) for sample in self.samples])
+
+    @property
+    def stored_share(self) -> float | None:
+        """What the bytes came to, of what they were; None where that is not asked."""
+        stored = self.samples[0].stored
+        return None if stored is None else stored / self.series.size
 
     def cpu_per_gib(self, roles: Iterable[str]) -> float | None:
         """Median CPU-seconds that these roles spent on a GiB; None if nobody looked."""
@@ -130,6 +150,11 @@ def summarize(samples: Iterable[Sample]) -> list[Summary]:
 def timed(series: Series, work: Callable[[], Answer], cpu: Cpu) -> tuple[Sample, Answer]:
     """Measure some work. What earlier work left to be written to disk is written first."""
     os.sync()
+    return timed_with_cpu(series, work, cpu)
+
+
+def timed_with_cpu(series: Series, work: Callable[[], Answer], cpu: Cpu) -> tuple[Sample, Answer]:
+    """Measure some work that writes next to nothing."""
     before = cpu()
     sample, answer = timed_alone(series, work)
     spent = {role: total - before.get(role, 0.0) for role, total in cpu().items()}

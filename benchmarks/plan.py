@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-from benchmarks import cases_fleet, cases_policies, cases_storage, cases_tools
-from benchmarks.cargo import Cargo, make_cargo
+from benchmarks import (
+    cases_compression,
+    cases_fleet,
+    cases_media,
+    cases_policies,
+    cases_storage,
+    cases_tools,
+)
+from benchmarks.apart import apart
+from benchmarks.cargo import Cargo, make_cargo, write_cargo
+from benchmarks.cases_compression import Compression
 from benchmarks.cases_fleet import Fleet
+from benchmarks.cases_media import Thumbnails
 from benchmarks.cases_tools import Comparison
+from benchmarks.contents import TEXT, content
 from benchmarks.deployment import Deployment
 from benchmarks.measure import GIB, MIB, Block, Cpu
 
-GROUPS = (cases_storage.GROUP, cases_fleet.GROUP, cases_tools.GROUP, cases_policies.GROUP)
+GROUPS = (
+    cases_storage.GROUP,
+    cases_fleet.GROUP,
+    cases_tools.GROUP,
+    cases_policies.GROUP,
+    cases_media.GROUP,
+    cases_compression.GROUP,
+)
 TINY = 10 * 1024
 MIDDLE = (10 * MIB, 100 * MIB)
 PART_SIZES = (16 * MIB, 64 * MIB)
@@ -28,56 +47,86 @@ _PER_ROW = 2 * 1024
 
 @dataclass(frozen=True)
 class Plan:
-    """How large the largest file is, how many objects there are, how often all is measured."""
+    """How large the largest file is, how many objects there are, how often all is measured.
+
+    Thumbnails are made of so many `pictures`. `content` are the bytes of each kind that are
+    compressed alone, `text` those of the file that is compressed on its way.
+    """
 
     name: str
     largest: int
     objects: int
     rounds: int
+    pictures: int
+    content: int
+    text: int
 
     @property
     def disk(self) -> int:
         """Bytes of disk that the run needs."""
-        return _COPIES * self.largest + _PER_ROW * self.objects + _SERVERS
+        return _COPIES * self.largest + self.text + _PER_ROW * self.objects + _SERVERS
 
 
-FULL = Plan("full", GIB, 1_000_000, 3)
-QUICK = Plan("quick", 256 * MIB, 100_000, 1)
+FULL = Plan("full", GIB, 1_000_000, 3, pictures=8, content=48 * MIB, text=256 * MIB)
+QUICK = Plan("quick", 256 * MIB, 100_000, 1, pictures=2, content=16 * MIB, text=64 * MIB)
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """A plan's files, made."""
+class Files:
+    """A plan's files, each made when it is first asked for."""
 
-    tiny: Cargo
-    middle: Sequence[Cargo]
-    largest: Cargo
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        self._plan = plan
+        self._folder = folder
+
+    @cached_property
+    def tiny(self) -> Cargo:
+        """For latency, and to warm up."""
+        return make_cargo(self._folder, "tiny", TINY)
+
+    @cached_property
+    def middle(self) -> Sequence[Cargo]:
+        """Between the two."""
+        return [make_cargo(self._folder, f"middle-{size}", size) for size in MIDDLE]
+
+    @cached_property
+    def largest(self) -> Cargo:
+        """For speed."""
+        return make_cargo(self._folder, "largest", self._plan.largest)
+
+    @cached_property
+    def text(self) -> Cargo:
+        """What can be compressed."""
+        with apart() as process:
+            return process.submit(_text, self._folder / "text.log", self._plan.text).result()
 
 
-def load(plan: Plan, folder: Path) -> Loaded:
-    """Make the files."""
-    middle = [make_cargo(folder, f"middle-{size}", size) for size in MIDDLE]
-    largest = make_cargo(folder, "largest", plan.largest)
-    return Loaded(make_cargo(folder, "tiny", TINY), middle, largest)
+def _text(path: Path, size: int) -> Cargo:
+    return write_cargo(path, content(TEXT, size), TEXT)
 
 
 def blocks(
     plan: Plan,
     deployment: Deployment,
-    cargo: Loaded,
+    cargo: Files,
     comparison: Comparison,
+    thumbnails: Thumbnails,
     cpu: Cpu,
     only: Collection[str],
 ) -> list[Block]:
-    """Everything to measure, or of it `only` some groups."""
+    """Everything to measure, or of it `only` some groups; makes the files that it takes."""
     small_parts, large_parts = (Fleet(deployment, size) for size in PART_SIZES)
-    everything = {
-        cases_storage.GROUP: [cases_storage.block(deployment, cargo.largest, cpu)],
-        cases_fleet.GROUP: [
+    everything: Mapping[str, Callable[[], list[Block]]] = {
+        cases_storage.GROUP: lambda: [cases_storage.block(deployment, cargo.largest, cpu)],
+        cases_fleet.GROUP: lambda: [
             small_parts.block(cargo.tiny, [*cargo.middle, cargo.largest], cpu, latency=True),
             large_parts.block(cargo.tiny, [cargo.largest], cpu),
         ],
-        cases_tools.GROUP: [comparison.block([cargo.largest])],
-        cases_policies.GROUP: [cases_policies.block(deployment, plan.objects)],
+        cases_tools.GROUP: lambda: [comparison.block([cargo.largest])],
+        cases_policies.GROUP: lambda: [cases_policies.block(deployment, plan.objects)],
+        cases_media.GROUP: lambda: [thumbnails.block()],
+        cases_compression.GROUP: lambda: [
+            Compression(plan.content).block(),
+            small_parts.compressing(cargo.tiny, cargo.text, cpu),
+        ],
     }
-    return [block for group in GROUPS if group in only for block in everything[group]]
+    return [block for group in GROUPS if group in only for block in everything[group]()]

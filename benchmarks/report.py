@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 
-from benchmarks.measure import GIB, MIB, Spread, Summary
+from benchmarks import report_media
+from benchmarks.grid import Grid, size_text, spread_text
+from benchmarks.measure import Summary
 from benchmarks.results import Results, mover_cpu, other_cpu, server_cpu
 
 NOTES = (
-    "Files are of random bytes and were just written, so they are read from the page cache; what "
-    "is written goes there too. Outstanding writes are flushed before each measurement.",
+    "Files are of random bytes, unless text is said, and were just written, so they are read from "
+    "the page cache; what is written goes there too. Outstanding writes are flushed before each "
+    "measurement.",
     "MB is 10^6 bytes, MiB is 2^20. A figure is the median; lowest and highest are in brackets.",
     "CPU is seconds a GiB: of whoever moves the bytes (worker with its children, tool, or client); "
     "of the storage server, which computes the MD5 of every upload; and of PostgreSQL, Valkey and "
@@ -26,20 +28,12 @@ NOTES = (
     "not on the tools': they have static keys.",
     "Everything runs on one machine, so the server takes CPU time from whoever it serves.",
     "Memory is resident memory at its highest, shared pages counted in each process.",
+)
+POLICY_NOTES = (
     "A read check is the policies' decision on one object, in the middle of many; a page is the "
     "statement by which Storage lists; HTTP is the whole request, with and without row-level "
     "security.",
 )
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table, whatever it is drawn with. The columns after the first `texts` are figures."""
-
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    texts: int
 
 
 def show(results: Results, console: Console) -> None:
@@ -67,13 +61,15 @@ def write_json(results: Results, path: Path) -> None:
 def write_markdown(results: Results, path: Path) -> None:
     """Write the tables with what is needed to read them."""
     about = {**results.run, **results.machine}
+    policies = POLICY_NOTES if results.policies else ()
+    notes = (*NOTES, *policies, *report_media.notes(results), *results.remarks)
     targets = [f"- {'met' if t.met else '**missed**'}: {t.text}" for t in results.targets]
     sections = [
         "# Benchmark\n\nWritten by `python -m benchmarks`; do not edit.",
         _markdown(Grid("Where and how", ("what", ""), list(about.items()), 2)),
         *map(_markdown, grids(results)),
         "\n".join(["## Targets\n", *(targets or ["None applies to this run."])]),
-        "\n".join(["## How to read it\n", *(f"- {note}" for note in (*NOTES, *results.remarks))]),
+        "\n".join(["## How to read it\n", *(f"- {note}" for note in notes)]),
     ]
     _write(path, "\n\n".join(sections))
 
@@ -88,26 +84,11 @@ def grids(results: Results) -> list[Grid]:
     all_of_them = [
         Grid("Speed", ("by", "what", "size", "MB/s", "seconds", *cpu, "n"), rates, 2),
         Grid("Latency", ("by", "what", "size", "median ms", "p99 ms", "n"), latencies, 2),
+        *report_media.grids(results),
         Grid("Policies", ("what", "how", "median µs", "p99 µs", "n"), policies, 2),
         Grid("Memory", ("during", "process", "of", "peak MB"), memory, 2),
     ]
     return [grid for grid in all_of_them if grid.rows]
-
-
-def size_text(size: int) -> str:
-    """1 GiB, 16 MiB, 10 KiB."""
-    for unit, name in ((GIB, "GiB"), (MIB, "MiB"), (1024, "KiB")):
-        if size >= unit:
-            return f"{size / unit:g} {name}"
-    return f"{size} B"
-
-
-def spread_text(spread: Spread, scale: float, digits: int) -> str:
-    """The median, with lowest and highest in brackets where they can be told apart."""
-    median, low, high = (
-        f"{v / scale:.{digits}f}" for v in (spread.median, spread.low, spread.high)
-    )
-    return median if low == high else f"{median} ({low} to {high})"
 
 
 def _rate_row(summary: Summary) -> Sequence[str]:
@@ -115,7 +96,7 @@ def _rate_row(summary: Summary) -> Sequence[str]:
     cpu = [_cpu_text(of, summary) for of in (mover_cpu, server_cpu, other_cpu)]
     return (
         series.subject,
-        series.action,
+        f"{series.action}, {series.of}" if series.of else series.action,
         size_text(series.size),
         spread_text(summary.rate, 1e6, 0),
         spread_text(summary.seconds, 1, 2),

@@ -6,13 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks import cases_fleet, cases_policies, cases_storage
+from benchmarks import (
+    cases_compression,
+    cases_fleet,
+    cases_media,
+    cases_policies,
+    cases_storage,
+    gains,
+)
 from benchmarks.deployment import STORAGE
-from benchmarks.measure import MIB, Summary
+from benchmarks.gains import Coding
+from benchmarks.measure import MIB, Sample, Summary
 from benchmarks.processes import Watched
 
 LEAST_RATE = 300e6
 MOST_MEMORY = 200e6
+_TABLES_OF_THEIR_OWN = {cases_policies.GROUP, cases_media.GROUP, cases_compression.GROUP}
 LATENCY_UP_TO = MIB
 """Files up to this size show how long a transfer takes, larger ones how fast it is."""
 
@@ -48,18 +57,31 @@ class Results:
     @property
     def rates(self) -> list[Summary]:
         """Series that show how fast."""
-        return [s for s in self.summaries if s.series.size > LATENCY_UP_TO]
+        return [s for s in self._moved if s.series.size > LATENCY_UP_TO]
 
     @property
     def latencies(self) -> list[Summary]:
         """Series that show how long."""
-        small = [s for s in self.summaries if s.series.size <= LATENCY_UP_TO]
-        return [s for s in small if s.series.group != cases_policies.GROUP]
+        return [s for s in self._moved if s.series.size <= LATENCY_UP_TO]
+
+    @property
+    def _moved(self) -> list[Summary]:
+        return [s for s in self.summaries if s.series.group not in _TABLES_OF_THEIR_OWN]
 
     @property
     def policies(self) -> list[Summary]:
         """Series that show what a decision on access costs."""
         return [s for s in self.summaries if s.series.group == cases_policies.GROUP]
+
+    @property
+    def thumbnails(self) -> list[Summary]:
+        """Series that show how many thumbnails a core makes."""
+        return [s for s in self.summaries if s.series.group == cases_media.GROUP]
+
+    @property
+    def codings(self) -> list[Coding]:
+        """What compression does to each kind of content."""
+        return list(gains.codings(self.summaries))
 
     @property
     def memory(self) -> list[Memory]:
@@ -102,6 +124,7 @@ class Results:
             "run": dict(self.run),
             "machine": dict(self.machine),
             "series": [_series_document(summary) for summary in self.summaries],
+            "codings": [vars(coding) for coding in self.codings],
             "memory": [vars(memory) for memory in self.memory],
             "targets": [vars(target) for target in self.targets],
             "remarks": list(self.remarks),
@@ -133,5 +156,10 @@ def _series_document(summary: Summary) -> dict[str, Any]:
             "storage server": server_cpu(summary),
             "PostgreSQL, Valkey, RabbitMQ": other_cpu(summary),
         },
-        "samples": [{"seconds": s.seconds, "cpu": dict(s.cpu)} for s in summary.samples],
+        "samples": [_sample_document(sample) for sample in summary.samples],
     }
+
+
+def _sample_document(sample: Sample) -> dict[str, Any]:
+    stored = {} if sample.stored is None else {"stored": sample.stored}
+    return {"seconds": sample.seconds, "cpu": dict(sample.cpu), **stored}

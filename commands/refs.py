@@ -53,6 +53,12 @@ def all_of(client: Client, ref: str) -> Iterator[Found]:
         yield _place(ref)
 
 
+def reference(client: Client, ref: str) -> FileReference:
+    """The reference to the file that REF names; of `bucket/path` what its object says."""
+    found = one(client, ref)
+    return client.get_file_metadata(found).reference() if isinstance(found, str) else found
+
+
 def place(found: Found) -> str:
     """`bucket/path`."""
     return found if isinstance(found, str) else f"{found.bucket}/{found.path}"

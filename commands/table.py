@@ -55,6 +55,22 @@ ENTRIES = MappingProxyType(
         download=("commands.download:download", "Download a file."),
         ls=("commands.ls:ls", "List stored files."),
         stat=("commands.stat:stat", "Show what Storage says of a file."),
+        inspect=(
+            "commands.made:inspect",
+            "Have the fleet look into a file, and show what it found.",
+        ),
+        thumbnail=(
+            "commands.made:thumbnail",
+            "Have the fleet make thumbnails of a picture, a video or a PDF.",
+        ),
+        compress=(
+            "commands.made:compress",
+            "Have the fleet store a compressed copy of a file, where that pays.",
+        ),
+        reproduce=(
+            "commands.reproduce:reproduce",
+            "Make again what was made of a file, and compare.",
+        ),
         rm=("commands.rm:rm", "Delete files."),
         share=("commands.share:share", "Let other agents read a file."),
         unshare=("commands.share:unshare", "Take a file's sharing back."),

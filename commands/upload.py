@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 import click
 
-from argosy.options import UploadOptions
+from argosy.options import Compress, UploadOptions
 from argosy.reference import FileReference
 from commands import mistakes
 from commands.account import client
@@ -89,9 +89,19 @@ class _Upload:
     metavar="NAME=VALUE",
     help="Something of your own about them. May be repeated.",
 )
+@click.option(
+    "--compress",
+    type=click.Choice(get_args(Compress)),
+    help="Store them compressed: auto is zstd where it pays. A download gives the file itself.",
+)
 @click.option("--later", is_flag=True, help="Have the fleet upload them, out of its spool.")
 @click.option(
     "--wait", is_flag=True, help="With --later: wait for the fleet. Else it waits anyway."
+)
+@click.option(
+    "--process",
+    type=click.Choice(["auto"]),
+    help="With --later: have the fleet do with each what its type calls for.",
 )
 @click.option(
     "--jobs", type=click.IntRange(1, 32), default=4, show_default=True, help="Files at once."
@@ -106,8 +116,10 @@ def upload(
     content_type: str | None,
     share_with: tuple[str, ...],
     metadata: tuple[tuple[str, str], ...],
+    compress: Compress | None,
     later: bool,
     wait: bool,
+    process: Literal["auto"] | None,
     jobs: int,
     quiet: bool,
     as_json: bool,
@@ -116,13 +128,20 @@ def upload(
 
     Prints bucket/path of each file, which names it everywhere else; with --json its
     reference. With --later it prints the transfer's id instead, unless it waits.
-    What was killed goes on where it was when it is run again.
+    What was killed goes on where it was when it is run again, but for what is compressed.
 
     Example: argosy upload report.bin data.csv --share-with weather
     """
     _check(files, name, later=later)
+    if process and not later:
+        raise click.UsageError("--process is the fleet's work: add --later.")
     options = UploadOptions(
-        bucket=bucket, name=name, content_type=content_type, share_with=share_with
+        bucket=bucket,
+        name=name,
+        content_type=content_type,
+        share_with=share_with,
+        compress=compress,
+        process=process,
     )
     with (
         client() as agent,

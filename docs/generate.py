@@ -117,11 +117,14 @@ def _kind(field: FieldInfo) -> str:
         return " or ".join(f"`{word}`" for word in get_args(annotation))
     if get_origin(annotation) is tuple:
         return "folders" if get_args(annotation)[0] is Path else "list"
+    if get_origin(annotation) is dict:
+        return "JSON"
     if said := [rule for rule in rules if isinstance(rule, str)]:
         return said[0]
     if annotation is str and any(type(rule).__name__ == "AfterValidator" for rule in rules):
         return "URL"
-    names = {int: "whole number", float: "number", str: "text", SecretStr: "secret", Path: "path"}
+    names = {bool: "true or false", int: "whole number", float: "number", str: "text"}
+    names |= {SecretStr: "secret", Path: "path"}
     return names[annotation]
 
 
@@ -136,6 +139,8 @@ def _default(field: FieldInfo) -> str:
         return "*needed*"
     if field.default in (None, ()):
         return "none"
+    if isinstance(field.default, dict | tuple):
+        return f"`{json.dumps(field.default)}`"
     return f"`{field.default}`{_in_mib(field.default)}"
 
 

@@ -6,16 +6,18 @@ from models.base import SCHEMA, Base
 from models.bucket import Bucket
 from models.chunk import DIGEST, Chunk, ChunkState
 from models.continuation import Continuation
-from models.derivative import Derivative
+from models.derivative import Derivative, Making
 from models.event import Event, Outcome
 from models.grant import Access, Grant
 from models.heartbeat import Heartbeat
 from models.pin import Pin
-from models.transfer import ENDED, TRANSITIONS, Kind, State, Transfer
+from models.provenance import Provenance
+from models.transfer import ENDED, FILES, TRANSITIONS, Kind, State, Transfer
 
 __all__ = [
     "DIGEST",
     "ENDED",
+    "FILES",
     "SCHEMA",
     "TRANSITIONS",
     "Access",
@@ -31,8 +33,10 @@ __all__ = [
     "Grant",
     "Heartbeat",
     "Kind",
+    "Making",
     "Outcome",
     "Pin",
+    "Provenance",
     "Role",
     "State",
     "Transfer",

@@ -27,8 +27,12 @@ def add(
     transfer_id: UUID,
     request: dict[str, Any],
     republish_seconds: float,
+    **wanted: Any,
 ) -> bool:
-    """Remember a caller, the same one twice as one; False if it waits for another transfer."""
+    """Remember a caller, the same one twice as one; False if it waits for something else.
+
+    `wanted` are the columns that say what is done with the file for this caller.
+    """
     session.execute(
         insert(Continuation)
         .values(
@@ -36,10 +40,13 @@ def add(
             transfer_id=transfer_id,
             request=request,
             republish_at=func.now() + timedelta(seconds=republish_seconds),
+            **wanted,
         )
         .on_conflict_do_nothing()
     )
-    return session.get_one(Continuation, task_id).transfer_id == transfer_id
+    found = session.get_one(Continuation, task_id)
+    same = all(getattr(found, name) == value for name, value in wanted.items())
+    return same and found.transfer_id == transfer_id
 
 
 def settle(session: Session, task_id: UUID) -> None:

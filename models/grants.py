@@ -1,4 +1,8 @@
-"""Granting and revoking: rows that the policies read at the next request."""
+"""Granting and revoking: rows that the policies read at the next request.
+
+Whoever may read (write) a file may read (write) what is derived of it: a grant on a file is
+entered for that folder too, and goes and ends with it. It is told of the file alone.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from argosy.naming import derived_folder
 from models.agent import Agent
 from models.grant import Grant
 
@@ -50,18 +55,24 @@ def grant(
     transfer_id: UUID | None = None,
 ) -> None:
     """Give access, or give what was given another end."""
-    row = insert(Grant).values(
-        bucket=bucket,
-        path=path,
-        agent_id=grantee.agent_id,
-        role=grantee.role,
-        access=access,
-        granted_by=granted_by,
-        expires_at=expires_at,
-        transfer_id=transfer_id,
-    )
+    said = {
+        "bucket": bucket,
+        "agent_id": grantee.agent_id,
+        "role": grantee.role,
+        "access": access,
+        "granted_by": granted_by,
+        "expires_at": expires_at,
+        "transfer_id": transfer_id,
+    }
+    row = insert(Grant).values([{**said, "path": reached} for reached in _reach(path)])
     renewed = {name: row.excluded[name] for name in ("granted_by", "expires_at", "transfer_id")}
     session.execute(row.on_conflict_do_update(constraint="uq_grants_once", set_=renewed))
+
+
+def _reach(path: str) -> tuple[str, ...]:
+    """The paths that a grant on this one stands for. What is derived stands for itself alone."""
+    folder = derived_folder(path)
+    return (path, folder) if folder and not path.startswith(folder) else (path,)
 
 
 def end_with_file(session: Session, transfer_id: UUID, expires_at: datetime | None) -> None:
@@ -80,7 +91,7 @@ def belong_to(session: Session, transfer_id: UUID, *, bucket: str, path: str) ->
     """Make grants that were given before the file had a row the file's own."""
     session.execute(
         update(Grant)
-        .where(Grant.bucket == bucket, Grant.path == path, Grant.transfer_id.is_(None))
+        .where(Grant.bucket == bucket, Grant.path.in_(_reach(path)), Grant.transfer_id.is_(None))
         .values(transfer_id=transfer_id)
         .execution_options(synchronize_session=False)
     )
@@ -92,7 +103,7 @@ def revoke(session: Session, grantees: Iterable[Grantee], *, bucket: str, path: 
     for grantee in grantees:
         gone = session.execute(
             delete(Grant)
-            .where(Grant.bucket == bucket, Grant.path == path)
+            .where(Grant.bucket == bucket, Grant.path.in_(_reach(path)))
             .where(Grant.agent_id.is_not_distinct_from(grantee.agent_id))
             .where(Grant.role.is_not_distinct_from(grantee.role))
             .returning(Grant.id)
@@ -103,9 +114,9 @@ def revoke(session: Session, grantees: Iterable[Grantee], *, bucket: str, path: 
 
 
 def revoke_all(session: Session, *, bucket: str, path: str) -> int:
-    """Take every access to this path from everybody; returns how many grants went."""
-    gone = delete(Grant).where(Grant.bucket == bucket, Grant.path == path).returning(Grant.id)
-    return len(session.execute(gone).all())
+    """Take every access to this path from everybody; returns how many grants on it went."""
+    gone = delete(Grant).where(Grant.bucket == bucket, Grant.path.in_(_reach(path)))
+    return list(session.scalars(gone.returning(Grant.path))).count(path)
 
 
 def granted_on(session: Session, *, bucket: str, path: str) -> Sequence[str]:

@@ -48,23 +48,35 @@ class Stored:
 
 
 def lay_out(
-    session: Session, transfer_id: UUID, size: int, part_size: int, *, digest: bool
+    session: Session,
+    transfer_id: UUID,
+    size: int,
+    part_size: int,
+    *,
+    digest: bool,
+    parts: bool = True,
 ) -> None:
     """Write the ledger of a transfer anew.
 
-    `digest` adds the entry for the pass that computes the checksums of the whole.
+    `digest` adds the entry for the pass that computes the checksums of the whole. Without
+    `parts` there is only that: what is compressed on the way has parts of its own.
     """
-    count = count_parts(size, part_size)
     session.execute(delete(Chunk).where(Chunk.transfer_id == transfer_id))
+    if parts:
+        _lay_out_parts(session, transfer_id, size, part_size)
+    if digest:
+        whole = {"transfer_id": transfer_id, "number": DIGEST, "offset": 0, "length": size}
+        session.execute(insert(Chunk).values(**whole))
+
+
+def _lay_out_parts(session: Session, transfer_id: UUID, size: int, part_size: int) -> None:
+    count = count_parts(size, part_size)
     number = func.generate_series(1, count).column_valued("number")
     offset = (cast(number, BigInteger) - 1) * part_size
     length = func.least(part_size, size - offset)
     rows = select(literal(transfer_id, Uuid()), number, offset, length)
     columns = ["transfer_id", "number", "offset", "length"]
     session.execute(insert(Chunk).from_select(columns, rows))
-    if digest:
-        whole = {"transfer_id": transfer_id, "number": DIGEST, "offset": 0, "length": size}
-        session.execute(insert(Chunk).values(**whole))
 
 
 def open_window(

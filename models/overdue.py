@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from models.agent import Agent
 from models.moments import iso
 from models.pins import is_pinned
-from models.transfer import Kind, State, Transfer
+from models.transfer import FILES, State, Transfer
 
 BATCH = 500
 """Rows in memory at once."""
@@ -57,7 +57,7 @@ class Overdue:
 
 
 def overdue(session: Session, bucket: str, *, pin_days: float) -> Iterator[Overdue]:
-    """Every completed upload of the bucket whose time has ended, the longest over first.
+    """Every file of the bucket whose time has ended, the longest over first.
 
     By `ix_transfers_expiry`, in batches. A file that its agent has deleted is not there.
     """
@@ -72,7 +72,7 @@ def overdue(session: Session, bucket: str, *, pin_days: float) -> Iterator[Overd
             is_pinned(pin_days).label("is_pinned"),
         )
         .join(Agent, Agent.id == Transfer.agent_id)
-        .where(Transfer.state == State.COMPLETED, Transfer.kind == Kind.UPLOAD)
+        .where(Transfer.state == State.COMPLETED, Transfer.kind.in_(FILES))
         .where(Transfer.bucket == bucket, Transfer.expires_at <= func.now())
         .order_by(Transfer.expires_at)
     )

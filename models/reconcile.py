@@ -25,7 +25,8 @@ FROM storage.objects o
 WHERE o.bucket_id = ANY (:buckets) AND o.created_at <= now() - :age
 AND NOT EXISTS (
     SELECT FROM argosy.transfers t
-    WHERE t.kind = 'upload' AND t.bucket = o.bucket_id AND t.object_name COLLATE "C" = o.name
+    WHERE t.kind IN ('upload', 'copy') AND t.bucket = o.bucket_id
+    AND t.object_name COLLATE "C" = o.name
     AND (t.state = 'completed' OR {_ON_ITS_WAY}))
 AND NOT EXISTS (SELECT FROM argosy.derivatives d WHERE d.object_name COLLATE "C" = o.name)
 """  # noqa: S608  the part is above
@@ -33,7 +34,7 @@ AND NOT EXISTS (SELECT FROM argosy.derivatives d WHERE d.object_name COLLATE "C"
 _LOST_OBJECTS = """
 SELECT t.bucket AS bucket_id, t.object_name AS name, t.ended_at AS at, t.id::text AS fact
 FROM argosy.transfers t
-WHERE t.kind = 'upload' AND t.state = 'completed' AND t.bucket = ANY (:buckets)
+WHERE t.kind IN ('upload', 'copy') AND t.state = 'completed' AND t.bucket = ANY (:buckets)
 AND t.ended_at <= now() - :age
 AND NOT EXISTS (
     SELECT FROM storage.objects o
@@ -53,7 +54,8 @@ CROSS JOIN LATERAL (
 WHERE u.bucket_id = ANY (:buckets) AND l.at <= now() - :age
 AND NOT EXISTS (
     SELECT FROM argosy.transfers t
-    WHERE t.kind = 'upload' AND t.bucket = u.bucket_id AND t.object_name COLLATE "C" = u.key
+    WHERE t.kind IN ('upload', 'copy') AND t.bucket = u.bucket_id
+    AND t.object_name COLLATE "C" = u.key
     AND {_ON_ITS_WAY})
 """  # noqa: S608  the part is above
 

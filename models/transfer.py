@@ -21,6 +21,11 @@ class Kind(StrEnum):
 
     UPLOAD = "upload"
     DOWNLOAD = "download"
+    COPY = "copy"
+
+
+FILES = frozenset({Kind.UPLOAD, Kind.COPY})
+"""Kinds whose rows, once completed, stand for a file in Storage."""
 
 
 class State(StrEnum):
@@ -119,6 +124,14 @@ class Transfer(Base):
     sha256: Mapped[str | None]
     md5: Mapped[str | None]
     etag: Mapped[str | None]
+    copied_from: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+
+    # Of an object that is stored compressed; `compress` is what was asked.
+    compress: Mapped[str | None]
+    encoding: Mapped[str | None]
+    stored_size: Mapped[int | None] = mapped_column(BigInteger)
+    stored_sha256: Mapped[str | None]
+    stored_md5: Mapped[str | None]
 
     # The parts.
     upload_id: Mapped[str | None]
@@ -138,3 +151,13 @@ class Transfer(Base):
     ended_at: Mapped[datetime | None]
     expires_at: Mapped[datetime | None]
     cleaned_at: Mapped[datetime | None]
+
+    @property
+    def object_size(self) -> int | None:
+        """Bytes of the object in Storage."""
+        return self.size if self.stored_size is None else self.stored_size
+
+    @property
+    def object_md5(self) -> str | None:
+        """MD5 of the object in Storage, where it is known."""
+        return self.md5 if self.encoding is None else self.stored_md5

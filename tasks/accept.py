@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -17,18 +18,20 @@ from models import Access, Act, Agent, Transfer
 from models.access import NOT_OURS, decide
 from models.continuations import add
 from models.transitions import record
+from tasks import copying
 from tasks.base import RequestTask
 from tasks.fleet import fleet
-from tasks.requests import DownloadRequest, Place, UploadRequest
+from tasks.requests import CopyRequest, DownloadRequest, Place, UploadRequest
 from tasks.sender import Sender, known, parsed, refusing, require_agent
 from tasks.sharing import share
+from tasks.steps import AutoStep, documents_of
 
 log = structlog.get_logger(__name__)
 
+AnyRequest = UploadRequest | DownloadRequest | CopyRequest
 
-def accept(
-    task: RequestTask, kind: type[UploadRequest] | type[DownloadRequest], **arguments: Any
-) -> Transfer:
+
+def accept(task: RequestTask, kind: type[AnyRequest], **arguments: Any) -> Transfer:
     """The row of the transfer that a message asks for, made or found.
 
     Raises NotSignedIn, InvalidToken, AccessDenied, InvalidRequest,
@@ -45,28 +48,30 @@ def accept(
     return transfer
 
 
-def _enter(session: Session, sender: Sender, request: UploadRequest | DownloadRequest) -> Transfer:
+def _enter(session: Session, sender: Sender, request: AnyRequest) -> Transfer:
     agent = require_agent(session, sender)
     transfer = _find_or_add(session, sender.task_id, agent, request)
-    owe(session, sender, transfer)
+    wants_all = isinstance(request, UploadRequest) and request.process == "auto"
+    owe(session, sender, transfer, [AutoStep()] if wants_all else ())
     return transfer
 
 
-def owe(session: Session, sender: Sender, transfer: Transfer) -> None:
-    """Note that the sender waits for this transfer.
+def owe(
+    session: Session, sender: Sender, transfer: Transfer, steps: Sequence[AutoStep] = ()
+) -> None:
+    """Note that the sender waits for this transfer, and for what is done with it then.
 
     Raises IdempotencyConflict where its task id is another request's.
     """
     again = fleet().settings.republish_seconds
     if session.get(Act, sender.task_id):
         raise IdempotencyConflict("This task id was used for a different request: use a new one.")
-    if not add(session, sender.task_id, transfer.id, sender.caller, again):
+    wanted = {"steps": documents_of(steps)} if steps else {}
+    if not add(session, sender.task_id, transfer.id, sender.caller, again, **wanted):
         raise IdempotencyConflict("This task id waits for another transfer: use a new one.")
 
 
-def _find_or_add(
-    session: Session, task_id: UUID, agent: Agent, request: UploadRequest | DownloadRequest
-) -> Transfer:
+def _find_or_add(session: Session, task_id: UUID, agent: Agent, request: AnyRequest) -> Transfer:
     added = session.scalars(
         insert(Transfer)
         .values(
@@ -82,14 +87,22 @@ def _find_or_add(
         .returning(Transfer)
     ).one_or_none()
     if added is not None:
-        if isinstance(request, UploadRequest):
-            may_upload(session, agent, added.name, added.bucket, added.object_name)
-            place = Place(bucket=added.bucket, path=added.object_name)
-            share(session, agent, place, request.share_with, request_id=task_id)
+        _admit(session, agent, added, request)
         detail = {"kind": added.kind}
         record(session, "transfer.queued", added, to_state=added.state, detail=detail)
         return added
     return _same_request(session, task_id, agent.id, request)
+
+
+def _admit(session: Session, agent: Agent, transfer: Transfer, request: AnyRequest) -> None:
+    """See that the agent may have it done, and share what will be there."""
+    if isinstance(request, DownloadRequest):
+        return
+    if isinstance(request, CopyRequest):
+        copying.look_up(session, agent, transfer, request)
+    may_upload(session, agent, transfer.name, transfer.bucket, transfer.object_name)
+    place = Place(bucket=transfer.bucket, path=transfer.object_name)
+    share(session, agent, place, request.share_with, request_id=transfer.id)
 
 
 def may_upload(session: Session, agent: Agent, name: str, bucket: str, path: str) -> None:
@@ -106,9 +119,7 @@ def may_upload(session: Session, agent: Agent, name: str, bucket: str, path: str
         )
 
 
-def _same_request(
-    session: Session, task_id: UUID, agent_id: UUID, request: UploadRequest | DownloadRequest
-) -> Transfer:
+def _same_request(session: Session, task_id: UUID, agent_id: UUID, request: AnyRequest) -> Transfer:
     by_key = (Transfer.agent_id == agent_id, Transfer.idempotency_key == request.idempotency_key)
     found = session.get(Transfer, task_id) or session.scalars(select(Transfer).where(*by_key)).one()
     if found.agent_id != agent_id or found.request_sha256 != request.fingerprint():
@@ -118,9 +129,7 @@ def _same_request(
     return found
 
 
-def _columns(
-    request: UploadRequest | DownloadRequest, agent_id: UUID, task_id: UUID
-) -> dict[str, Any]:
+def _columns(request: AnyRequest, agent_id: UUID, task_id: UUID) -> dict[str, Any]:
     if isinstance(request, UploadRequest):
         return {
             "bucket": request.bucket,
@@ -129,7 +138,10 @@ def _columns(
             "content_type": request.media_type,
             "path": request.source,
             "user_metadata": request.metadata or None,
+            "compress": request.compress,
         }
+    if isinstance(request, CopyRequest):
+        return copying.columns(request, agent_id, task_id)
     reference = request.reference
     return {
         "bucket": reference.bucket,

@@ -13,15 +13,18 @@ from argosy.errors import ChecksumMismatch, InternalError, UploadNotFound
 from argosy.reference import FileReference
 from argosy.storage.checksum import etag_agrees, sha256_file
 from argosy.storage.s3 import ObjectStore, StoredPart
-from models import ENDED, Continuation, Kind, State, Transfer
+from models import ENDED, FILES, Continuation, Kind, State, Transfer
 from models.continuations import owed
 from models.grants import end_with_file, granted_on
 from models.ledger import stored_parts
 from models.transitions import advance, claim, recorded_error, still_claimed
+from tasks import copying
 from tasks.claims import StageClaim, holding
 from tasks.clean import abort_uploads
+from tasks.compressing import note_compressed
 from tasks.describe import describe_object, reference_to
 from tasks.fleet import fleet
+from tasks.inherit import copied, inherit, note_copy
 from tasks.lease import Lease, LeaseLost
 from tasks.messages import own_task_id, send_continuation
 from tasks.spool import Partial
@@ -34,7 +37,7 @@ ASSEMBLY = frozenset({State.ASSEMBLING})
 def finish(transfer_id: UUID, worker: str, *, takeover: bool) -> FileReference | str | None:
     """Assemble a transfer whose bytes have all been moved, or tell how it ended.
 
-    Returns the outcome for the caller: of an upload the reference, of a
+    Returns the outcome for the caller: of an upload or a copy the reference, of a
     download the destination; None while somebody else is at it. Raises the
     error that the transfer ended with, PutBack, LeaseLost.
     """
@@ -61,7 +64,7 @@ def outcome(transfer: Transfer) -> FileReference | str | None:
         return None
     if transfer.state in (State.FAILED, State.CANCELLED):
         raise recorded_error(transfer)
-    if transfer.kind == Kind.UPLOAD:
+    if transfer.kind in FILES:
         return FileReference.parse(transfer.reference or {})
     return transfer.path
 
@@ -70,8 +73,8 @@ def assemble(transfer: Transfer) -> FileReference | str | None:
     """Assemble a claimed transfer, verify it, and complete it."""
     with holding(StageClaim(transfer)) as lease:
         facts: dict[str, Any] = {}
-        if transfer.kind == Kind.UPLOAD:
-            facts = _assemble_object(transfer)
+        if transfer.kind in FILES:
+            facts = _assemble_object(transfer, lease)
         else:
             _verify_file(transfer, lease)
         done, others = fleet().transact(lambda session: _complete(session, transfer, facts))
@@ -96,19 +99,25 @@ def _complete(
     done = advance(session, transfer, State.COMPLETED, epoch=transfer.epoch, **facts)
     if done is None:
         raise LeaseLost
+    if done.kind == Kind.COPY:
+        note_copy(session, done)
+    elif done.kind == Kind.UPLOAD and done.encoding:
+        note_compressed(session, done)
     return done, list(owed(session, transfer.id, but=own_task_id()))
 
 
-def _assemble_object(transfer: Transfer) -> dict[str, Any]:
+def _assemble_object(transfer: Transfer, lease: Lease) -> dict[str, Any]:
     store = fleet().store_for(transfer.agent_id)
     parts = fleet().transact(lambda session: stored_parts(session, transfer.id))
     etags = [part.etag or "" for part in parts]
     if transfer.upload_id:
         _complete_upload(store, transfer, etags)
     etag = _verify_object(store, transfer, etags)
+    if transfer.kind == Kind.COPY:
+        inherit(transfer, lease)
     reference = fleet().transact(lambda session: _describe(session, transfer))
     if transfer.upload_id:
-        abort_uploads(store, transfer)
+        abort_uploads(store, transfer.bucket, transfer.object_name)
     return {"etag": etag, "reference": reference.document()}
 
 
@@ -117,6 +126,8 @@ def _describe(session: Session, transfer: Transfer) -> FileReference:
     if transfer.upload_id:
         describe_object(session, transfer)
     end_with_file(session, transfer.id, transfer.expires_at)
+    if transfer.kind == Kind.COPY:
+        return copied(session, transfer)
     grants = granted_on(session, bucket=transfer.bucket, path=transfer.object_name)
     return reference_to(transfer, grants)
 
@@ -129,8 +140,9 @@ def _complete_upload(store: ObjectStore, transfer: Transfer, etags: list[str]) -
             transfer.object_name,
             transfer.upload_id or "",
             [StoredPart(number, etag) for number, etag in enumerate(etags, 1)],
-            size=transfer.size,
-            md5=transfer.md5,
+            size=transfer.object_size,
+            # Of a copy the ETag is looked at later: its original may have been replaced.
+            md5=None if transfer.kind == Kind.COPY else transfer.object_md5,
         )
     except UploadNotFound as error:
         raise InternalError(error.message) from error
@@ -139,16 +151,18 @@ def _complete_upload(store: ObjectStore, transfer: Transfer, etags: list[str]) -
 def _verify_object(store: ObjectStore, transfer: Transfer, etags: list[str]) -> str:
     """Ask Storage what it has, and compare with what was sent."""
     head = store.head(transfer.bucket, transfer.object_name)
+    if transfer.kind == Kind.COPY:
+        copying.check_one_version(transfer, head.etag)
     agrees = etag_agrees(
         head.etag,
-        md5=transfer.md5,
+        md5=transfer.object_md5,
         part_md5s=etags if transfer.upload_id else None,
         parts=transfer.part_count if transfer.upload_id else None,
     )
-    if head.size != transfer.size or agrees is False:
+    if head.size != transfer.object_size or agrees is False:
         raise ChecksumMismatch(
             f"{transfer.name} arrived in Storage with {head.size} bytes and ETag {head.etag}, "
-            f"not the {transfer.size} bytes that were sent: upload it again."
+            f"not the {transfer.object_size} bytes that were sent: {transfer.kind} it again."
         )
     return head.etag
 

@@ -1,8 +1,9 @@
-"""`transfer.chunk`: one range of a file, between the spool and Storage."""
+"""`transfer.chunk`: one range of a file, between the spool and Storage, or inside Storage."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -14,12 +15,14 @@ from argosy.files import write_at
 from argosy.storage.body import FileRange
 from models import Chunk, Kind, Transfer
 from models.ledger import Stored, claim_chunk, store_chunk
+from tasks import copying
 from tasks.base import FleetTask
 from tasks.claims import ChunkClaim, PutBack, holding, leave
 from tasks.describe import object_metadata
 from tasks.fleet import fleet
 from tasks.follow import follow
 from tasks.lease import Lease, LeaseLost
+from tasks.reading import content_of
 from tasks.spool import Partial
 
 log = structlog.get_logger(__name__)
@@ -72,7 +75,7 @@ def move(transfer: Transfer, claimed: Chunk) -> Stored:
     return enter(claimed, etag)
 
 
-def enter(claimed: Chunk, etag: str | None, **facts: str) -> Stored:
+def enter(claimed: Chunk, etag: str | None, **facts: Any) -> Stored:
     """Enter a chunk as stored. Raises LeaseLost when the claim is stale."""
     settings = fleet().settings
     stored = fleet().transact(
@@ -112,17 +115,7 @@ def _upload(transfer: Transfer, claimed: Chunk, lease: Lease) -> str:
 def _download(transfer: Transfer, claimed: Chunk, lease: Lease) -> str | None:
     if not claimed.length:
         return transfer.etag
-    blocks = (
-        fleet()
-        .store_for(transfer.agent_id)
-        .get(
-            transfer.bucket,
-            transfer.object_name,
-            start=claimed.offset,
-            length=claimed.length,
-            etag=transfer.etag,
-        )
-    )
+    blocks = content_of(transfer).get(claimed.offset, claimed.length)
     offset = claimed.offset
     with Partial(fleet().spool, transfer.path, str(transfer.id)).open() as fd:
         for block in blocks:
@@ -135,4 +128,5 @@ def _download(transfer: Transfer, claimed: Chunk, lease: Lease) -> str | None:
 _MOVE: dict[Kind, Callable[[Transfer, Chunk, Lease], str | None]] = {
     Kind.UPLOAD: _upload,
     Kind.DOWNLOAD: _download,
+    Kind.COPY: copying.move,
 }

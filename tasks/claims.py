@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,8 +15,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from argosy.errors import Error, InternalError, StorageUnavailable, TooManyAttempts
-from models import Chunk, Continuation, Transfer
+from models import Chunk, Continuation, Derivative, Making, Transfer
 from models.continuations import owed
+from models.derivatives import finish_derivatives, release_derivatives, renew_derivatives
 from models.ledger import drop_chunk, release_chunk, renew_chunk
 from models.transitions import clean_again, fail, release, renew
 from tasks.fleet import fleet
@@ -47,6 +48,14 @@ class Claim(Protocol):
     def last_error(self) -> str | None:
         """What went wrong the time before."""
 
+    @property
+    def since(self) -> datetime:
+        """When the work last got on: a pause that ended is not held against it."""
+
+    @property
+    def ends_transfer(self) -> bool:
+        """Whether the transfer ends where this fails."""
+
     def renew(self, session: Session, lease_seconds: float) -> bool:
         """Prolong the claim; False when it was lost."""
 
@@ -54,11 +63,23 @@ class Claim(Protocol):
         """Give the work back, to be taken again after `retry_in` seconds."""
 
     def fail(self, session: Session, error: Error) -> bool:
-        """End the transfer with an error; False when it had ended or the claim was lost."""
+        """End the work with an error; False when it had ended or the claim was lost."""
+
+
+class _Moving:
+    """What the claims have in common by which bytes are moved."""
+
+    transfer: Transfer
+    ends_transfer = True
+
+    @property
+    def since(self) -> datetime:
+        """When the transfer last moved a byte, or began."""
+        return self.transfer.progress_at or self.transfer.created_at
 
 
 @dataclass(frozen=True)
-class StageClaim:
+class StageClaim(_Moving):
     """The claim on a whole transfer, while it is planned or assembled."""
 
     transfer: Transfer
@@ -87,7 +108,7 @@ class StageClaim:
 
 
 @dataclass(frozen=True)
-class ChunkClaim:
+class ChunkClaim(_Moving):
     """The claim on one chunk."""
 
     transfer: Transfer
@@ -114,6 +135,55 @@ class ChunkClaim:
     def fail(self, session: Session, error: Error) -> bool:
         """End the transfer, whoever else holds chunks of it."""
         return drop_chunk(session, self.chunk, error) and fail(session, self.transfer.id, error)
+
+
+@dataclass(frozen=True)
+class DerivativeClaim:
+    """The claim on derivatives of a stored file that are made together."""
+
+    transfer: Transfer
+    derivatives: Sequence[Derivative]
+    note: Callable[[Session, Error], None]
+    """Enters the failure where it is kept."""
+    ends_transfer = False
+
+    @property
+    def attempts(self) -> int:
+        """How often this was tried, this time included."""
+        return max(derivative.attempts for derivative in self.derivatives)
+
+    @property
+    def last_error(self) -> str | None:
+        """What went wrong the time before."""
+        return self.derivatives[0].reason
+
+    @property
+    def since(self) -> datetime:
+        """When it was asked for."""
+        return max(derivative.updated_at for derivative in self.derivatives)
+
+    def renew(self, session: Session, lease_seconds: float) -> bool:
+        """Prolong the claim; False when it was lost."""
+        return renew_derivatives(session, self.derivatives, lease_seconds)
+
+    def put_back(self, session: Session, error: Error, *, retry_in: float, blameless: bool) -> None:
+        """Give them back."""
+        release_derivatives(
+            session, self.derivatives, error, retry_in=retry_in, blameless=blameless
+        )
+
+    def fail(self, session: Session, error: Error) -> bool:
+        """Mark them as failed; the file is what it was."""
+        failed = finish_derivatives(
+            session,
+            self.derivatives,
+            Making.FAILED,
+            error_code=error.code,
+            reason=error.message[:1000],
+        )
+        if failed:
+            self.note(session, error)
+        return failed
 
 
 @contextmanager
@@ -186,9 +256,8 @@ def _pause(error: Error, claim: Claim) -> float:
 
 
 def _age_seconds(claim: Claim) -> float:
-    """How long nothing was moved: a pause that ended is not held against the transfer."""
-    last = claim.transfer.progress_at or claim.transfer.created_at
-    return (datetime.now(UTC) - last).total_seconds()
+    """How long the work did not get on."""
+    return (datetime.now(UTC) - claim.since).total_seconds()
 
 
 def _put_back(claim: Claim, error: Error, pause: float, *, blameless: bool) -> None:
@@ -206,7 +275,7 @@ def leave(transfer_id: UUID) -> None:
 
 
 def _end(claim: Claim, error: Error) -> None:
-    """End the transfer and tell everybody who waits for it.
+    """End the work, and mostly its transfer, and tell everybody who waits for it.
 
     Raises LeaseLost when the claim was stale: then its error says nothing.
     """
@@ -220,7 +289,8 @@ def _end(claim: Claim, error: Error) -> None:
     if not failed:
         leave(transfer_id)
         raise LeaseLost from error
-    log.info("transfer.failed", code=error.code)
-    send_cleanup(transfer_id)
+    log.info("transfer.failed" if claim.ends_transfer else "derivative.failed", code=error.code)
+    if claim.ends_transfer:
+        send_cleanup(transfer_id)
     for continuation in waiting:
         send_continuation(continuation)

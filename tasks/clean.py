@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
@@ -16,7 +18,9 @@ from argosy.errors import (
     Error,
 )
 from argosy.storage.s3 import ObjectStore
-from models import DIGEST, Chunk, Kind, State, Transfer
+from models import DIGEST, FILES, Chunk, Kind, State, Transfer
+from models.derivatives import of_file
+from models.following import give_up
 from models.grants import revoke_all
 from models.ledger import retire_chunks
 from models.transitions import record
@@ -32,11 +36,12 @@ def clean(transfer_id: UUID) -> bool:
     While a worker may still be at it, its bytes may yet arrive: then the
     transfer stays due, and `transfer.resume` has it cleaned again.
     """
-    transfer, busy, stored = fleet().transact(lambda session: _look(session, transfer_id))
+    left, busy = fleet().transact(lambda session: _look(session, transfer_id))
+    transfer = left.transfer
     if transfer.cleaned_at or transfer.state not in (State.FAILED, State.CANCELLED):
         return bool(transfer.cleaned_at)
     try:
-        _remove(transfer, stored=stored)
+        _remove(left)
     except Error as error:
         log.warning("transfer.not_cleaned", code=error.code)
         return False
@@ -45,29 +50,48 @@ def clean(transfer_id: UUID) -> bool:
     return not busy
 
 
-def _look(session: Session, transfer_id: UUID) -> tuple[Transfer, bool, bool]:
-    """The row, whether somebody is still at it, and whether it has stored anything."""
+@dataclass(frozen=True)
+class Left:
+    """What a transfer may have left: whether it has `stored` anything, and objects beside its own.
+
+    Those are copies of what was derived of the original.
+    """
+
+    transfer: Transfer
+    stored: bool
+    derived: Sequence[str]
+
+    @property
+    def paths(self) -> Sequence[str]:
+        """Every object."""
+        return (*self.derived, self.transfer.object_name)
+
+
+def _look(session: Session, transfer_id: UUID) -> tuple[Left, bool]:
+    """What may be left, and whether somebody is still at it."""
     transfer = session.get_one(Transfer, transfer_id)
     chunk = Chunk.transfer_id == transfer_id
     at_it = exists().where(Transfer.id == transfer_id, Transfer.lease_until > func.now())
     held = or_(at_it, exists().where(chunk, Chunk.lease_until > func.now()))
     stored = exists().where(chunk, Chunk.number != DIGEST, Chunk.etag.is_not(None))
     busy, any_stored = session.execute(select(held, stored)).one()
-    return transfer, busy, any_stored or transfer.upload_id is not None
+    derived = [one.object_name for one in of_file(session, transfer_id) if one.object_name]
+    return Left(transfer, any_stored or transfer.upload_id is not None, derived), busy
 
 
-def _remove(transfer: Transfer, *, stored: bool) -> None:
+def _remove(left: Left) -> None:
+    transfer = left.transfer
     if transfer.kind == Kind.DOWNLOAD:
         _remove_partial(transfer)
         return
     try:
-        _remove_object(fleet().store_for(transfer.agent_id), transfer)
+        _remove_objects(fleet().store_for(transfer.agent_id), left)
     except BucketNotFound:
         return
     except AccessError:
         # Its agent may do nothing any more; what this transfer left must go all the same.
-        if stored:
-            _remove_object(fleet().store_as_service(), transfer)
+        if left.stored:
+            _remove_objects(fleet().store_as_service(), left)
 
 
 def _remove_partial(transfer: Transfer) -> None:
@@ -80,18 +104,20 @@ def _remove_partial(transfer: Transfer) -> None:
             raise
 
 
-def _remove_object(store: ObjectStore, transfer: Transfer) -> None:
+def _remove_objects(store: ObjectStore, left: Left) -> None:
+    transfer = left.transfer
     if transfer.upload_id:
         store.abort_multipart(transfer.bucket, transfer.object_name, transfer.upload_id)
-    abort_uploads(store, transfer)
-    store.delete(transfer.bucket, transfer.object_name)
+    for path in left.paths:
+        abort_uploads(store, transfer.bucket, path)
+        store.delete(transfer.bucket, path)
 
 
-def abort_uploads(store: ObjectStore, transfer: Transfer) -> None:
+def abort_uploads(store: ObjectStore, bucket: str, path: str) -> None:
     """End every unfinished upload of this object: an answer was lost once, or a worker."""
-    for pending in store.multipart_uploads(transfer.bucket, transfer.object_name):
-        if pending.key == transfer.object_name:
-            store.abort_multipart(transfer.bucket, pending.key, pending.upload_id)
+    for pending in store.multipart_uploads(bucket, path):
+        if pending.key == path:
+            store.abort_multipart(bucket, pending.key, pending.upload_id)
 
 
 def _enter(session: Session, transfer: Transfer) -> None:
@@ -105,6 +131,7 @@ def _enter(session: Session, transfer: Transfer) -> None:
     ).one_or_none()
     if cleaned is not None:
         retire_chunks(session, transfer.id)
-        if transfer.kind == Kind.UPLOAD:
+        if transfer.kind in FILES:
+            give_up(session, transfer.id)
             revoke_all(session, bucket=transfer.bucket, path=transfer.object_name)
         record(session, "transfer.cleaned", transfer)

@@ -1,68 +1,131 @@
-"""`transfer.delete`: a stored file goes, and every grant on it."""
+"""`transfer.delete`: a stored file goes, what was derived of it, and every grant on it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from celery import shared_task
 from sqlalchemy.orm import Session
 
 from argosy.errors import AccessDenied, Error, ObjectNotFound
-from argosy.reference import FileReference
-from models import Access, Agent
+from argosy.naming import is_derived
+from models import Access, Agent, Derivative
 from models.access import decide, sees
+from models.derivatives import of_file
+from models.following import derivative_at, forget
 from models.grants import revoke_all
 from models.transitions import record
 from tasks.act import Entered, act
 from tasks.base import RequestTask
 from tasks.fleet import fleet
 from tasks.refusal import refuse
-from tasks.requests import DeleteRequest
+from tasks.requests import DeleteRequest, Place
+from tasks.sharing import file_behind, file_of
+
+
+@dataclass(frozen=True)
+class Doomed:
+    """What goes: an object, and before it what was derived of it.
+
+    `by_fleet` are those that the agent may not write itself, although it may the file: it was
+    given that before what is derived was given along.
+    """
+
+    name: str
+    place: Place
+    derived: Sequence[Derivative] = ()
+    by_fleet: frozenset[str] = frozenset()
 
 
 @shared_task(bind=True, base=RequestTask, name="transfer.delete")
 def delete(self: RequestTask, reference: dict[str, Any]) -> None:
     """Delete the file that `reference` names, for those who may write there.
 
+    What was made of it goes too; a reference to the compressed copy stands for the file.
     Fails with object_not_found where there is none, or none that the agent may read.
     """
-    file = act(self, DeleteRequest, _may_delete, reference=reference)
+    doomed = act(self, DeleteRequest, _may_delete, reference=reference)
     try:
-        fleet().store_for(self.request.acting_for).delete(file.bucket, file.path)
-        fleet().transact(lambda session: _enter(session, self, file))
+        _remove(self.request.acting_for, doomed)
+        if not fleet().transact(lambda session: _enter(session, self, doomed)):
+            raise AccessDenied(
+                f"Storage kept {doomed.name}: row-level security does not let it go."
+            )
     except Error as error:  # the sender may try again; a worker must not wait for Storage
         refuse(self, error)
         raise
 
 
-def _may_delete(
-    session: Session, agent: Agent, request: DeleteRequest, entered: Entered
-) -> FileReference:
+def _may_delete(session: Session, agent: Agent, request: DeleteRequest, entered: Entered) -> Doomed:
     """Refuse in words what Storage would refuse in silence."""
-    file = request.reference
-    if not sees(session, agent.id, file.bucket, file.path):
-        if not entered.again:
-            raise ObjectNotFound(
-                f"{file.name} is not in {file.bucket}, or agent {agent.name} may not read it."
-            )
-        return file
-    decision = decide(session, agent.id, file.bucket, file.path, Access.WRITE)
+    file, doomed = request.reference, _doomed(session, agent, request)
+    paths = {file.path, doomed.place.path}  # an earlier try may have got half-way
+    if not any(sees(session, agent.id, file.bucket, path) for path in paths):
+        if entered.again:
+            return doomed
+        raise ObjectNotFound(
+            f"{file.name} is not in {file.bucket}, or agent {agent.name} may not read it."
+        )
+    decision = decide(session, agent.id, file.bucket, doomed.place.path, Access.WRITE)
     if not decision.allowed:
         raise AccessDenied(
             f"{file.name} is not agent {agent.name}'s to delete ({decision.because})."
         )
-    return file
+    return doomed
 
 
-def _enter(session: Session, task: RequestTask, file: FileReference) -> None:
-    agent_id = task.request.acting_for
-    if sees(session, agent_id, file.bucket, file.path):
-        raise AccessDenied(f"Storage kept {file.name}: row-level security does not let it go.")
+def _doomed(session: Session, agent: Agent, request: DeleteRequest) -> Doomed:
+    place = file_behind(session, request.place)
+    transfer = file_of(session, place)
+    if transfer is None:
+        return Doomed(request.reference.name, place)
+    if is_derived(place.path):
+        one = derivative_at(session, transfer.id, place.path)
+        return Doomed(request.reference.name, place, [one] if one else [])
+    derived = of_file(session, transfer.id)
+    by_fleet = {one.object_name for one in derived if one.object_name}
+    if _may_write(session, agent, place.bucket, place.path):
+        by_fleet -= {path for path in by_fleet if _may_write(session, agent, place.bucket, path)}
+    else:  # what the agent may not delete itself nobody deletes for it
+        by_fleet = set()
+    return Doomed(request.reference.name, place, derived, frozenset(by_fleet))
+
+
+def _may_write(session: Session, agent: Agent, bucket: str, path: str) -> bool:
+    return decide(session, agent.id, bucket, path, Access.WRITE).allowed
+
+
+def _remove(agent_id: UUID, doomed: Doomed) -> None:
+    """What was derived goes first: while the file is there, another try finds what is left."""
+    store = fleet().store_for(agent_id)
+    for one in doomed.derived:
+        if one.object_name in doomed.by_fleet:
+            fleet().store_as_service().delete(doomed.place.bucket, one.object_name)
+        elif one.object_name:
+            store.delete(doomed.place.bucket, one.object_name)
+    store.delete(doomed.place.bucket, doomed.place.path)
+
+
+def _enter(session: Session, task: RequestTask, doomed: Doomed) -> bool:
+    """Take out of the books what is gone; False where Storage kept the file itself."""
+    agent_id, place = task.request.acting_for, doomed.place
+    forget(session, [one.id for one in doomed.derived])
+    if sees(session, agent_id, place.bucket, place.path):
+        return False
+    for path in filter(None, (one.object_name for one in doomed.derived)):
+        revoke_all(session, bucket=place.bucket, path=path)
     record(
         session,
         "file.deleted",
         agent_id=agent_id,
-        object=f"{file.bucket}/{file.path}",
+        object=f"{place.bucket}/{place.path}",
         request_id=task.request.id,
-        detail={"grants": revoke_all(session, bucket=file.bucket, path=file.path)},
+        detail={
+            "grants": revoke_all(session, bucket=place.bucket, path=place.path),
+            "derivatives": len(doomed.derived),
+        },
     )
+    return True

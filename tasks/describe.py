@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import cast
+from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from argosy import description
+from argosy.derived import Encoding, Stored
 from argosy.errors import ObjectNotFound
 from argosy.reference import FileReference
 from argosy.storage.metadata import encode_value
@@ -26,6 +29,18 @@ def object_metadata(transfer: Transfer) -> dict[str, str]:
         md5=transfer.md5,
         expires_at=transfer.expires_at,
         metadata=transfer.user_metadata,
+        encoding=transfer.encoding,
+        size=transfer.size,
+        stored=stored_as(transfer),
+    )
+
+
+def stored_as(transfer: Transfer) -> Stored | None:
+    """What the object comes to, where it is not the file as it is."""
+    if transfer.stored_size is None:
+        return None
+    return Stored(
+        size=transfer.stored_size, sha256=transfer.stored_sha256 or "", md5=transfer.stored_md5
     )
 
 
@@ -36,18 +51,30 @@ def describe_object(session: Session, transfer: Transfer) -> None:
     it. The row is written as the agent, so row-level security decides here too.
     Raises ObjectNotFound when the agent's object is not there.
     """
-    encoded = {name: encode_value(value) for name, value in object_metadata(transfer).items()}
-    with as_agent(session, transfer.agent_id):
+    place = (transfer.bucket, transfer.object_name)
+    add_metadata(session, transfer.agent_id, place, object_metadata(transfer), transfer.name)
+
+
+def add_metadata(
+    session: Session,
+    agent_id: UUID,
+    place: tuple[str, str],
+    metadata: Mapping[str, str],
+    name: str,
+) -> None:
+    """Add to what is said of an object, with the agent's rights. Raises ObjectNotFound."""
+    encoded = {key: encode_value(value) for key, value in metadata.items()}
+    with as_agent(session, agent_id):
         changed = session.execute(
             text(
                 "UPDATE storage.objects SET user_metadata = "
                 "coalesce(user_metadata, '{}') || cast(:facts AS jsonb) "
                 "WHERE bucket_id = :bucket AND name = :name RETURNING id"
             ),
-            {"facts": json.dumps(encoded), "bucket": transfer.bucket, "name": transfer.object_name},
+            {"facts": json.dumps(encoded), "bucket": place[0], "name": place[1]},
         ).one_or_none()
     if changed is None:
-        raise ObjectNotFound(f"{transfer.name} is not in Storage any more: upload it again.")
+        raise ObjectNotFound(f"{name} is not in Storage any more: upload it again.")
 
 
 def reference_to(transfer: Transfer, grants: Sequence[str]) -> FileReference:
@@ -59,6 +86,8 @@ def reference_to(transfer: Transfer, grants: Sequence[str]) -> FileReference:
         name=transfer.name,
         size=transfer.size or 0,
         content_type=transfer.content_type,
+        encoding=cast(Encoding | None, transfer.encoding),  # the reference checks it
+        stored=stored_as(transfer),
         sha256=transfer.sha256 or "",
         md5=transfer.md5,
         owner=transfer.agent_id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -9,32 +10,42 @@ from celery import shared_task
 
 from argosy.errors import Error
 from argosy.storage.checksum import digest_file
-from models import DIGEST
+from models import DIGEST, Chunk, Transfer
 from tasks.base import FleetTask
 from tasks.chunk import enter, take_chunk
 from tasks.claims import ChunkClaim, PutBack, holding
+from tasks.encoded_upload import encode_upload
 from tasks.fleet import fleet
 from tasks.follow import follow
-from tasks.lease import LeaseLost
+from tasks.lease import Lease, LeaseLost
 
 log = structlog.get_logger(__name__)
 
 
 @shared_task(bind=True, base=FleetTask, name="transfer.digest")
 def digest(self: FleetTask, transfer_id: str) -> None:
-    """Read a large file once, for SHA-256 and MD5; an entry of the ledger like any chunk."""
+    """Read a file once, for SHA-256 and MD5; an entry of the ledger like any chunk.
+
+    One that is stored compressed is encoded and sent in the same pass.
+    """
     taken = take_chunk(UUID(transfer_id), DIGEST, self.worker, takeover=self.redelivered)
     if taken is None:
         return
     transfer, claimed = taken
     try:
-        with (
-            holding(ChunkClaim(transfer, claimed)) as lease,
-            fleet().spool.source(transfer.path, transfer.fingerprint) as source,
-        ):
-            sums = digest_file(source.fd, claimed.length, lease.check)
-        stored = enter(claimed, None, sha256=sums.sha256, md5=sums.md5)
+        with holding(ChunkClaim(transfer, claimed)) as lease:
+            work = encode_upload if transfer.encoding else _digest
+            facts = work(transfer, claimed, lease)
+        if facts is None:
+            return
+        stored = enter(claimed, None, **facts)
     except (PutBack, LeaseLost, Error) as error:
         log.info("digest.not_made", reason=type(error).__name__)
         return
     follow(transfer, stored)
+
+
+def _digest(transfer: Transfer, claimed: Chunk, lease: Lease) -> dict[str, Any]:
+    with fleet().spool.source(transfer.path, transfer.fingerprint) as source:
+        sums = digest_file(source.fd, claimed.length, lease.check)
+    return {"sha256": sums.sha256, "md5": sums.md5}

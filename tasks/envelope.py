@@ -23,6 +23,8 @@ FACE = frozenset(
         "transfer.share",
         "transfer.unshare",
         "transfer.delete",
+        "transfer.copy",
+        "transfer.persist",
         "transfer.cancel",
         "transfer.pause",
         "transfer.unpause",
@@ -31,6 +33,11 @@ FACE = frozenset(
         "transfer.register",
         "transfer.pin",
         "transfer.unpin",
+        "transfer.inspect",
+        "transfer.thumbnail",
+        "transfer.compress",
+        "transfer.process",
+        "transfer.provenance",
     }
 )
 """Tasks that agents may send; the other `transfer.` tasks are the fleet's own."""

@@ -16,6 +16,7 @@ from argosy.storage.control import BucketInfo, ControlPlane
 from argosy.storage.retry import RetryPolicy
 from argosy.storage.s3 import Endpoint, ObjectStore
 from argosy.tokens import Mint, Verifier
+from media.workshop import Limits, Workshop
 from models.database import Sessions, make_engine, make_sessions, patiently
 from tasks.spool import Spool
 
@@ -84,6 +85,19 @@ class Fleet:
             info = self._control.get_bucket(name)
             self._bucket_infos[name] = time.monotonic(), info
         return info
+
+    @cached_property
+    def workshop(self) -> Workshop:
+        """Where strangers' files are decoded, each in a process of its own."""
+        settings = self.settings
+        return Workshop(
+            Limits(
+                memory_mb=settings.decoder_memory_mb,
+                cpu_seconds=settings.decoder_cpu_seconds,
+                seconds=settings.decoder_seconds,
+                pixels=settings.image_pixels,
+            )
+        )
 
     @cached_property
     def _control(self) -> ControlPlane:

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from argosy.errors import InvalidRequest, ObjectNotFound
+from argosy.naming import is_derived
 from models import Agent, pins
 from models.access import first_unseen
 from models.transitions import record
@@ -19,7 +20,7 @@ from tasks.act import Entered, act
 from tasks.control import ControlTask
 from tasks.fleet import fleet
 from tasks.requests import PinRequest, Place
-from tasks.sharing import is_own, let_read
+from tasks.sharing import file_of, is_own, let_read
 
 
 @shared_task(bind=True, base=ControlTask, name="transfer.pin")
@@ -40,10 +41,11 @@ def _pin(session: Session, agent: Agent, request: PinRequest, entered: Entered) 
     if not entered.again:  # a message that came twice must not keep what was let go since
         recipient = _recipient(session, request.to)
         _require_seen(session, agent, request.places)
+        kept = [_kept(session, place) for place in request.places]
         pins.pin(
             session,
             request.message,
-            [(place.bucket, place.path) for place in request.places],
+            [(place.bucket, place.path) for place in kept],
             agent_id=agent.id,
             recipient_id=recipient.id if recipient else None,
         )
@@ -69,6 +71,12 @@ def _require_seen(session: Session, agent: Agent, places: Sequence[Place]) -> No
         raise ObjectNotFound(
             f"{path} is not in {bucket}, or agent {agent.name} may not read it: nothing is pinned."
         )
+
+
+def _kept(session: Session, place: Place) -> Place:
+    """What was derived of a file is there as long as the file is."""
+    transfer = file_of(session, place) if is_derived(place.path) else None
+    return Place(bucket=place.bucket, path=transfer.object_name) if transfer else place
 
 
 def _let_read(

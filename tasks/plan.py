@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
 from sqlalchemy.orm import Session
 
-from argosy.errors import ChecksumMismatch, ObjectTooLarge, TypeNotAllowed
+from argosy.coding.frames import FRAME_BYTES, count_frames
+from argosy.coding.worth import Verdict
+from argosy.errors import ObjectTooLarge, TypeNotAllowed
+from argosy.storage.body import read_range
 from argosy.storage.checksum import digest_file
 from argosy.storage.control import BucketInfo
 from argosy.storage.parts import count_parts, part_size_for
-from models import Chunk, Kind, State, Transfer
+from models import FILES, Chunk, Kind, State, Transfer
 from models.ledger import claim_chunk, lay_out, open_window
 from models.transitions import advance
+from tasks import copying
 from tasks.claims import StageClaim, holding
+from tasks.compressing import judge, note_skipped
 from tasks.describe import object_metadata
+from tasks.encode import encoded_part_size
 from tasks.fleet import fleet
 from tasks.lease import Lease, LeaseLost
 from tasks.messages import send_chunks
+from tasks.reading import content_of
 from tasks.spool import Partial
+from tasks.steps import compressing
 
 log = structlog.get_logger(__name__)
 
@@ -31,13 +39,25 @@ PLANNING = frozenset({State.QUEUED})
 
 @dataclass(frozen=True)
 class Plan:
-    """How a file will be moved; `facts` are columns of its row."""
+    """How a file will be moved, `size` bytes of it; `facts` are columns of its row."""
 
     size: int
     part_size: int
     small: bool
     digest: bool
     facts: dict[str, Any]
+    not_compressed: str | None = None
+    """Why not, where that was asked for."""
+
+    @property
+    def encoded(self) -> bool:
+        """Whether it is compressed on the way: then its parts are not known yet."""
+        return bool(self.facts.get("encoding"))
+
+    @property
+    def multipart(self) -> bool:
+        """Whether it goes into Storage in parts; what is encoded may be one all the same."""
+        return self.size > self.part_size if self.encoded else not self.small
 
 
 def plan(transfer: Transfer) -> tuple[Transfer, Chunk] | None:
@@ -48,11 +68,9 @@ def plan(transfer: Transfer) -> tuple[Transfer, Chunk] | None:
     Raises what ends the transfer, PutBack, LeaseLost.
     """
     with holding(StageClaim(transfer)) as lease:
-        if transfer.kind == Kind.UPLOAD:
-            found = _plan_upload(transfer, lease)
-            upload_id = None if found.small else _begin_upload(transfer)
-        else:
-            found, upload_id = _plan_download(transfer), None
+        found = _find_out(transfer, lease)
+        in_parts = transfer.kind in FILES and found.multipart
+        upload_id = _begin_upload(transfer) if in_parts else None
         try:
             moving, numbers, chunk = fleet().transact(
                 lambda session: _start(session, transfer, found, upload_id)
@@ -66,29 +84,74 @@ def plan(transfer: Transfer) -> tuple[Transfer, Chunk] | None:
     return (moving, chunk) if chunk else None
 
 
+def _find_out(transfer: Transfer, lease: Lease) -> Plan:
+    if transfer.kind == Kind.UPLOAD:
+        return _plan_upload(transfer, lease)
+    return _plan_copy(transfer) if transfer.kind == Kind.COPY else _plan_download(transfer)
+
+
 def _plan_upload(transfer: Transfer, lease: Lease) -> Plan:
     settings = fleet().settings
     with fleet().spool.source(transfer.path) as source:
         size = source.fingerprint.size
         _check_limits(transfer, fleet().bucket(transfer.bucket), size)
         facts: dict[str, Any] = {"fingerprint": source.fingerprint.document()}
-        if size <= settings.chunk_threshold:
+        verdict = _judge(transfer, source.fd, size)
+        if verdict.worth:
+            facts["encoding"] = "gzip" if transfer.compress == "gzip" else "zstd"
+        elif size <= settings.chunk_threshold:
             sums = digest_file(source.fd, size, lease.check)
             facts |= {"sha256": sums.sha256, "md5": sums.md5}
     if transfer.bucket == settings.bucket:
-        facts["expires_at"] = datetime.now(UTC) + timedelta(days=settings.retention_days)
-    return _cut(size, facts, digest=True)
+        facts["expires_at"] = _end_of_time()
+    if verdict.worth:
+        part_size = encoded_part_size(size)
+        return Plan(size, part_size, small=False, digest=True, facts=facts)
+    cut = _cut(size, facts, digest=True)
+    return replace(cut, not_compressed=verdict.reason if transfer.compress else None)
+
+
+def _judge(transfer: Transfer, fd: int, size: int) -> Verdict:
+    """Whether to compress a file on its way, as its agent has asked."""
+    if transfer.compress is None or not size:
+        return Verdict(False, "The file is empty.")
+    if transfer.compress != "auto":
+        return Verdict(True, f"Its agent asked for {transfer.compress}.")
+
+    def read(start: int, length: int) -> bytes:
+        return b"".join(read_range(fd, start, length))
+
+    return judge(transfer, read, size, compressing(fleet().settings))
+
+
+def _plan_copy(transfer: Transfer) -> Plan:
+    """A row has the sums of a copy from the beginning; what is moved is the object as it lies."""
+    settings = fleet().settings
+    source = copying.look(transfer)
+    _check_limits(transfer, fleet().bucket(transfer.bucket), source.size)
+    origin = {**(transfer.copied_from or {}), "etag": source.etag}
+    facts: dict[str, Any] = {"size": transfer.size, "copied_from": origin}
+    if transfer.bucket == settings.bucket:
+        facts["expires_at"] = _end_of_time()
+    if source.size <= settings.copy_threshold:
+        return Plan(source.size, source.size, small=True, digest=False, facts=facts)
+    part_size = part_size_for(source.size, settings.copy_part_size)
+    return Plan(source.size, part_size, small=False, digest=False, facts=facts)
 
 
 def _plan_download(transfer: Transfer) -> Plan:
-    head = fleet().store_for(transfer.agent_id).head(transfer.bucket, transfer.object_name)
-    if head.size != transfer.size:
-        raise ChecksumMismatch(
-            f"{transfer.name} has {head.size} bytes in Storage, its reference says "
-            f"{transfer.size}: ask its owner for a new reference."
-        )
-    Partial(fleet().spool, transfer.path, str(transfer.id)).create(head.size)
-    return _cut(head.size, {"etag": head.etag}, digest=False)
+    content = content_of(transfer)
+    head, size = content.head(), content.reference.size
+    content.check_expansion()
+    Partial(fleet().spool, transfer.path, str(transfer.id)).create(size)
+    cut = _cut(size, {"etag": head.etag}, digest=False)
+    if cut.small or content.reference.encoding is None:
+        return cut
+    return replace(cut, part_size=count_frames(cut.part_size) * FRAME_BYTES)
+
+
+def _end_of_time() -> datetime:
+    return datetime.now(UTC) + timedelta(days=fleet().settings.retention_days)
 
 
 def _cut(size: int, facts: dict[str, Any], *, digest: bool) -> Plan:
@@ -147,23 +210,31 @@ def _start(
 ) -> tuple[Transfer, Sequence[int], Chunk | None]:
     """Enter the plan and set it in motion, in one transaction."""
     settings = fleet().settings
-    count = count_parts(found.size, found.part_size)
+    count = 0 if found.encoded else count_parts(found.size, found.part_size)
     planned = advance(
         session,
         transfer,
         State.PLANNED,
         epoch=transfer.epoch,
-        size=found.size,
         part_size=found.part_size,
         part_count=count,
         chunks_left=count + found.digest,
         upload_id=upload_id,
-        **found.facts,
+        **{"size": found.size, **found.facts},
     )
     moving = planned and advance(session, planned, State.MOVING)
     if not moving:
         raise LeaseLost
-    lay_out(session, moving.id, found.size, found.part_size, digest=found.digest)
+    if found.not_compressed:
+        note_skipped(session, moving, found.not_compressed)
+    lay_out(
+        session,
+        moving.id,
+        found.size,
+        found.part_size,
+        digest=found.digest,
+        parts=not found.encoded,
+    )
     if not found.small:
         window = settings.window + found.digest
         return moving, open_window(session, moving.id, window, settings.republish_seconds), None

@@ -15,27 +15,29 @@ from tasks.base import OwedTask
 from tasks.claims import PutBack
 from tasks.fleet import fleet
 from tasks.lease import LeaseLost
+from tasks.process import after_steps
 
 
 @shared_task(bind=True, base=OwedTask, name="transfer.reassemble")
 def reassemble(self: OwedTask, transfer_id: str) -> FileReference | str:
     """Complete the transfer and record its result; or record how it ended before."""
     identity = UUID(transfer_id)
-    _require_caller(UUID(self.request.id), identity)
+    caller = _require_caller(UUID(self.request.id), identity)
     structlog.contextvars.bind_contextvars(transfer_id=transfer_id)
     transfer = fleet().transact(lambda session: session.get_one(Transfer, identity))
-    self.request.acting_for = transfer.agent_id
+    self.request.acting_for = caller.agent_id or transfer.agent_id
     try:
         ended = finish(identity, self.worker, takeover=self.redelivered)
     except (PutBack, LeaseLost) as reason:
         raise Ignore(type(reason).__name__) from None
     if ended is None:
         raise Ignore("carried on by others")
-    return ended
+    return after_steps(self, ended)
 
 
-def _require_caller(task_id: UUID, transfer_id: UUID) -> None:
+def _require_caller(task_id: UUID, transfer_id: UUID) -> Continuation:
     """Only a caller that the row knows may have the outcome."""
     caller = fleet().transact(lambda session: session.get(Continuation, task_id))
     if caller is None or caller.transfer_id != transfer_id:
         raise Ignore("nobody waits for this transfer under this task id")
+    return caller

@@ -52,7 +52,8 @@ def register(
 
     The task's id is the reference's, and its path `<agent id>/<id>/<safe name>`.
     `etag` is Storage's answer to the upload. Size and ETag are compared with
-    what Storage has; the SHA-256 is the agent's word for its receivers to check.
+    what Storage has; the SHA-256 is the agent's word for its receivers to check,
+    as is what the file comes to where the object is an encoded one.
     The result is the reference as the fleet knows it: it says when the file expires.
     Fails with object_not_found, checksum_mismatch.
     """
@@ -118,12 +119,13 @@ def _verify(agent_id: UUID, request: RegisterRequest) -> None:
     except ObjectNotFound:
         raise ObjectNotFound(f"{file.name} is not in {file.bucket}: upload it first.") from None
     parts = file.chunk_count if file.chunk_count > 1 else None  # S3 may cut one body by itself
-    agrees = etag_agrees(head.etag, md5=file.md5, parts=parts) is not False
+    md5 = file.stored.md5 if file.stored else file.md5
+    agrees = etag_agrees(head.etag, md5=md5, parts=parts) is not False
     is_it = plain_etag(request.etag).lower() == plain_etag(head.etag).lower()
-    if head.size != file.size or not (agrees and is_it):
+    if head.size != file.stored_size or not (agrees and is_it):
         raise ChecksumMismatch(
             f"{file.name} has {head.size} bytes and ETag {head.etag} in Storage, its reference "
-            f"says {file.size} bytes, ETag {request.etag} and MD5 {file.md5}: upload it again."
+            f"says {file.stored_size} bytes, ETag {request.etag} and MD5 {md5}: upload it again."
         )
 
 
@@ -150,9 +152,7 @@ def _complete(session: Session, agent: Agent, transfer: Transfer, request: Regis
     end_with_file(session, transfer.id, transfer.expires_at)
     describe_object(session, transfer)
     grants = granted_on(session, bucket=place.bucket, path=place.path)
-    known = reference_to(transfer, grants)
-    said = {"encoding": request.reference.encoding}
-    transfer.reference = known.model_copy(update=said).document()
+    transfer.reference = reference_to(transfer, grants).document()
     detail = {"kind": transfer.kind, "size": transfer.size}
     record(session, "transfer.registered", transfer, to_state=transfer.state, detail=detail)
 
@@ -177,6 +177,10 @@ def _columns(agent_id: UUID, request: RegisterRequest) -> dict[str, Any]:
         "sha256": file.sha256,
         "md5": file.md5,
         "etag": plain_etag(request.etag),
+        "encoding": file.encoding,
+        "stored_size": file.stored.size if file.stored else None,
+        "stored_sha256": file.stored.sha256 if file.stored else None,
+        "stored_md5": file.stored.md5 if file.stored else None,
         "part_size": file.chunk_size,
         "part_count": file.chunk_count,
         "chunks_left": 0,

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 from uuid import UUID
 
 from pydantic import (
@@ -23,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+from argosy.derived import Encoding
 from argosy.description import object_metadata
 from argosy.errors import InvalidReference, InvalidRequest
 from argosy.fields import (
@@ -90,6 +91,8 @@ class UploadRequest(TransferRequest):
     # Left out of what was asked where it is empty: requests of older agents stay the same.
     share_with: Grantees = Field((), exclude_if=lambda names: not names)
     metadata: Metadata = Field(default_factory=dict, exclude_if=lambda said: not said)
+    compress: Literal["auto"] | Encoding | None = Field(None, exclude_if=lambda how: how is None)
+    process: Literal["auto"] | None = Field(None, exclude_if=lambda what: what is None)
 
     @model_validator(mode="after")
     def _check_metadata(self) -> Self:
@@ -178,7 +181,7 @@ File = Annotated[
 ]
 
 
-def _check_place(file: FileReference | Place) -> None:
+def check_place(file: FileReference | Place) -> None:
     """What is in a reference is anybody's word: it must name a place like any other."""
     try:
         Place(bucket=file.bucket, path=file.path)
@@ -196,7 +199,7 @@ class UnshareRequest(Request):
     @field_validator("file")
     @classmethod
     def _check_place(cls, file: FileReference | Place) -> FileReference | Place:
-        _check_place(file)
+        check_place(file)
         return file
 
     @property
@@ -223,6 +226,11 @@ class DeleteRequest(Request):
     reference: Annotated[FileReference, Field(strict=False)]
 
     @property
+    def place(self) -> Place:
+        """What is meant, unchecked: what is no place is not there."""
+        return Place.model_construct(bucket=self.reference.bucket, path=self.reference.path)
+
+    @property
     def about(self) -> str:
         """The object that is meant."""
         return f"{self.reference.bucket}/{self.reference.path}"
@@ -238,6 +246,71 @@ _PLAIN: Mapping[str, TypeAdapter[Any]] = {
 """Fields of a reference that must be as the fleet's own requests have them."""
 
 
+def _checked(file: FileReference, to_be: str) -> FileReference:
+    """Raise InvalidReference for one that the fleet could not have made."""
+    check_place(file)
+    for name, wanted in _PLAIN.items():
+        try:
+            wanted.validate_python(getattr(file, name))
+        except ValidationError as error:
+            said = error.errors(include_input=False, include_url=False)[0]["msg"]
+            raise InvalidReference(f"This file cannot be {to_be}: {name}: {said}.") from None
+    _check_description(file.name, file.metadata)
+    return file
+
+
+class CopyRequest(TransferRequest):
+    """`transfer.copy`, and `transfer.persist`, whose bucket is the fleet's to say."""
+
+    reference: Annotated[FileReference, Field(strict=False)]
+    bucket: Bucket | None = None
+    name: FileName | None = None
+    share_with: Grantees = ()
+
+    @field_validator("reference")
+    @classmethod
+    def _check_reference(cls, file: FileReference) -> FileReference:
+        return _checked(file, "copied")
+
+    @model_validator(mode="after")
+    def _check_metadata(self) -> Self:
+        _check_description(self.real_name, self.reference.metadata)
+        return self
+
+    @property
+    def source(self) -> Place:
+        """What is to be copied."""
+        return Place(bucket=self.reference.bucket, path=self.reference.path)
+
+    @property
+    def about(self) -> str:
+        """The object that is meant."""
+        return f"{self.reference.bucket}/{self.reference.path}"
+
+    @property
+    def kind(self) -> Kind:
+        """Which way the bytes go."""
+        return Kind.COPY
+
+    @property
+    def real_name(self) -> str:
+        """The copy's name as people know it."""
+        return self.name or self.reference.name
+
+    @property
+    def target_bucket(self) -> str:
+        """Where the copy goes: beside its original, unless it was said."""
+        return self.bucket or self.reference.bucket
+
+    def fingerprint(self) -> str:
+        """The same, without what may have been learnt of the file meanwhile."""
+        asked = self.model_dump_json(
+            by_alias=True,
+            exclude={"reference": _NOT_ASKED | {"facts"}, "idempotency_key": True},
+        )
+        return hashlib.sha256(asked.encode()).hexdigest()
+
+
 class RegisterRequest(Request):
     """`transfer.register`; `etag` is what Storage answered when the file was complete."""
 
@@ -248,15 +321,7 @@ class RegisterRequest(Request):
     @field_validator("reference")
     @classmethod
     def _check_reference(cls, file: FileReference) -> FileReference:
-        _check_place(file)
-        for name, wanted in _PLAIN.items():
-            try:
-                wanted.validate_python(getattr(file, name))
-            except ValidationError as error:
-                said = error.errors(include_input=False, include_url=False)[0]["msg"]
-                raise InvalidReference(f"This file cannot be registered: {name}: {said}.") from None
-        _check_description(file.name, file.metadata)
-        return file
+        return _checked(file, "registered")
 
     @property
     def about(self) -> str:
@@ -282,7 +347,7 @@ class PinRequest(Request):
         cls, files: tuple[FileReference | Place, ...]
     ) -> tuple[FileReference | Place, ...]:
         for file in files:
-            _check_place(file)
+            check_place(file)
             if file.path.endswith("/") or not file.path:
                 raise ValueError("a message pins files, and no folder")
         return files

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from models import Continuation
 from models.continuations import due_assemblies, due_cleanups, due_continuations, due_plans
+from models.derivatives import waiting_for
 from models.heartbeat import beat
 from models.ledger import due_chunks
 from models.pins import drop_stale
@@ -65,6 +66,7 @@ def _collect(session: Session) -> Due:
         [
             *due_assemblies(session, limit=BATCH, republish_seconds=again),
             *due_continuations(session, limit=BATCH, republish_seconds=again),
+            *waiting_for(session, limit=BATCH, republish_seconds=again),
         ],
         due_cleanups(session, limit=BATCH, republish_seconds=again),
     )

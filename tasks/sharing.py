@@ -10,9 +10,11 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from argosy.errors import AccessDenied, BucketNotFound, InvalidRequest, ObjectNotFound
+from argosy.naming import derived_folder, is_derived
 from argosy.reference import FileReference
-from models import Access, Agent, Bucket, Kind, Role, Transfer
+from models import FILES, Access, Agent, Bucket, Role, Transfer
 from models.access import sees
+from models.following import COMPRESSED, derivative_at
 from models.grants import Grantee, find_grantees, grant, granted_on, revoke
 from models.transitions import record
 from tasks.requests import Place
@@ -30,9 +32,10 @@ def share(
 ) -> None:
     """Let others read (or write) an object or a folder.
 
-    A grant on a transfer's file ends with the file. Raises AccessDenied where the
-    agent may not share it, InvalidRequest where a name is nobody's.
+    A grant on a transfer's file ends with the file, and reaches what is derived of it. Raises
+    AccessDenied where the agent may not share it, InvalidRequest where a name is nobody's.
     """
+    place = file_behind(session, place)
     grantees = _grantees(session, agent, place, names)
     transfer = file_of(session, place)
     ends = _earlier(ends, transfer.expires_at if transfer else None)
@@ -55,6 +58,7 @@ def unshare(
     session: Session, agent: Agent, place: Place, names: Sequence[str], *, request_id: UUID
 ) -> None:
     """Take every access to exactly this object or folder from others. Raises as `share` does."""
+    place = file_behind(session, place)
     grantees = _grantees(session, agent, place, names)
     for name in revoke(session, grantees, bucket=place.bucket, path=place.path):
         _note(session, "grant.revoked", agent, place, request_id, {"grantee": name})
@@ -71,7 +75,8 @@ def require_there(session: Session, agent: Agent, place: Place) -> None:
 
 def with_grants(session: Session, file: FileReference | Place) -> dict[str, Any]:
     """What was shared, and with whom now."""
-    grants = granted_on(session, bucket=file.bucket, path=file.path)
+    behind = file_behind(session, Place(bucket=file.bucket, path=file.path))
+    grants = granted_on(session, bucket=behind.bucket, path=behind.path)
     if isinstance(file, Place):
         return {**file.model_dump(), "grants": list(grants)}
     return file.model_copy(update={"grants": tuple(grants)}).document()
@@ -82,15 +87,29 @@ def _earlier(one: datetime | None, other: datetime | None) -> datetime | None:
 
 
 def file_of(session: Session, place: Place) -> Transfer | None:
-    """The upload that made this object: an object's name says it."""
+    """The file that this object is, or is derived of: an object's name says it."""
     _, _, rest = place.path.partition("/")
     try:
         transfer = session.get(Transfer, UUID(rest.partition("/")[0]))
     except ValueError:
         return None
-    made = (Kind.UPLOAD, place.bucket, place.path)
-    is_it = transfer and (transfer.kind, transfer.bucket, transfer.object_name) == made
-    return transfer if is_it else None
+    if transfer is None or transfer.kind not in FILES or transfer.bucket != place.bucket:
+        return None
+    folder = derived_folder(transfer.object_name) if is_derived(place.path) else None
+    of_it = folder is not None and place.path.startswith(folder)
+    return transfer if of_it or transfer.object_name == place.path else None
+
+
+def file_behind(session: Session, place: Place) -> Place:
+    """The place of the file, where this object is that file compressed; else the place as it is.
+
+    Whoever is given a thumbnail is not given the picture.
+    """
+    transfer = file_of(session, place) if is_derived(place.path) else None
+    one = derivative_at(session, transfer.id, place.path) if transfer else None
+    if transfer is None or one is None or one.kind != COMPRESSED:
+        return place
+    return Place(bucket=place.bucket, path=transfer.object_name)
 
 
 def _grantees(session: Session, agent: Agent, place: Place, names: Sequence[str]) -> list[Grantee]:
@@ -123,6 +142,7 @@ def let_read(
 
     The caller has seen that the file is the agent's own.
     """
+    place = file_behind(session, place)
     transfer = file_of(session, place)
     ends = max(transfer.expires_at, until) if transfer and transfer.expires_at else None
     grant(

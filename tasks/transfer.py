@@ -1,14 +1,21 @@
 """The public face of the fleet: `from tasks import transfer`, `transfer.upload.delay(...)`."""
 
 from tasks.cancel import cancel
+from tasks.compress import compress
+from tasks.copy import copy
 from tasks.delete import delete
 from tasks.download import download
 from tasks.history import history
+from tasks.inspect import inspect
 from tasks.pause import pause
+from tasks.persist import persist
 from tasks.pin import pin
+from tasks.processing import process
+from tasks.provenance import provenance
 from tasks.register import register
 from tasks.share import share
 from tasks.status import status
+from tasks.thumbnail import thumbnail
 from tasks.unpause import unpause
 from tasks.unpin import unpin
 from tasks.unshare import unshare
@@ -16,14 +23,21 @@ from tasks.upload import upload
 
 __all__ = [
     "cancel",
+    "compress",
+    "copy",
     "delete",
     "download",
     "history",
+    "inspect",
     "pause",
+    "persist",
     "pin",
+    "process",
+    "provenance",
     "register",
     "share",
     "status",
+    "thumbnail",
     "unpause",
     "unpin",
     "unshare",

@@ -9,6 +9,7 @@ from tasks.accept import accept
 from tasks.base import RequestTask
 from tasks.carry import carry
 from tasks.fleet import fleet
+from tasks.process import after_steps
 from tasks.requests import UploadRequest
 
 
@@ -22,6 +23,8 @@ def upload(
     idempotency_key: str | None = None,
     share_with: list[str] | None = None,
     metadata: dict[str, str] | None = None,
+    compress: str | None = None,
+    process: str | None = None,
 ) -> FileReference | str:
     """Upload `source`, a path inside a spool folder.
 
@@ -30,6 +33,10 @@ def upload(
     names those who may read the file: agents, or `role:reader` and its like.
     `metadata` is the agent's own, kept with the file: names in lower case with
     hyphens, values any text; some 7 KiB in all.
+
+    `compress` stores the file as `zstd` or `gzip`, or with `auto` where that pays; whoever
+    downloads it gets it as it was. With `process="auto"` the fleet does what the type of the
+    bytes calls for before the result comes: see `transfer.process`.
     """
     transfer = accept(
         self,
@@ -41,5 +48,7 @@ def upload(
         idempotency_key=idempotency_key,
         share_with=share_with or (),
         metadata={} if metadata is None else metadata,
+        compress=compress,
+        process=process,
     )
-    return carry(transfer.id, self.worker, takeover=self.redelivered)
+    return after_steps(self, carry(transfer.id, self.worker, takeover=self.redelivered))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any, BinaryIO
 
 from argosy.deadline import Deadline
@@ -15,16 +16,10 @@ _END = object()
 
 
 class Blocks:
-    """What an iterable yields, or a file object gives, poured into buffers.
+    """Blocks of bytes, poured into buffers. Raises what the iterator raises."""
 
-    Raises SourceUnreadable with what the source raised as its cause, InvalidRequest for
-    what is no bytes, and what the deadline raises, after each block.
-    """
-
-    def __init__(self, source: Iterable[bytes] | BinaryIO, name: str, deadline: Deadline) -> None:
-        self._name = name
-        self._deadline = deadline
-        self._blocks = self._checked(_iterator(source, name))
+    def __init__(self, blocks: Iterator[bytes | memoryview]) -> None:
+        self._blocks = blocks
         self._rest = memoryview(b"")
 
     def fill(self, buffer: bytearray) -> int:
@@ -43,30 +38,50 @@ class Blocks:
             block = next(self._blocks, None)
             if block is None:
                 return False
-            self._rest = block
+            self._rest = memoryview(block)
         return True
 
-    def _checked(self, blocks: Iterator[Any]) -> Iterator[memoryview]:
-        while True:
-            self._deadline.check()
-            try:
-                block = next(blocks, _END)
-            except TransferCancelled:
-                raise
-            except Exception as error:  # the caller's code; whatever it is, it is the cause
-                raise SourceUnreadable(
-                    f"{self._name}: reading it raised {type(error).__name__}: {error}. Nothing of "
-                    "it was kept; upload it again from its beginning."
-                ) from error
-            self._deadline.check()
-            if block is _END:
-                return
-            if not isinstance(block, bytes | bytearray | memoryview):
-                raise InvalidRequest(
-                    f"{self._name} gave {type(block).__name__} where bytes are expected: open a "
-                    "file in binary mode, encode text."
-                )
-            yield plain_view(block)
+
+def given_blocks(
+    source: Iterable[bytes] | BinaryIO, name: str, deadline: Deadline
+) -> Iterator[memoryview]:
+    """What an iterable yields, or a file object gives.
+
+    Raises SourceUnreadable with what the source raised as its cause, InvalidRequest for
+    what is no bytes, and what the deadline raises, after each block.
+    """
+    return _checked(_iterator(source, name), name, deadline)
+
+
+def peeked(blocks: Iterator[memoryview], count: int) -> tuple[bytes, Iterator[bytes | memoryview]]:
+    """The first `count` bytes, as far as there are so many, and all blocks as they were."""
+    taken: list[bytes] = []
+    while sum(map(len, taken)) < count and (block := next(blocks, None)) is not None:
+        taken.append(bytes(block))  # who gave it may write over it before the next one
+    return b"".join(taken)[:count], chain(taken, blocks)
+
+
+def _checked(blocks: Iterator[Any], name: str, deadline: Deadline) -> Iterator[memoryview]:
+    while True:
+        deadline.check()
+        try:
+            block = next(blocks, _END)
+        except TransferCancelled:
+            raise
+        except Exception as error:  # the caller's code; whatever it is, it is the cause
+            raise SourceUnreadable(
+                f"{name}: reading it raised {type(error).__name__}: {error}. Nothing of "
+                "it was kept; upload it again from its beginning."
+            ) from error
+        deadline.check()
+        if block is _END:
+            return
+        if not isinstance(block, bytes | bytearray | memoryview):
+            raise InvalidRequest(
+                f"{name} gave {type(block).__name__} where bytes are expected: open a "
+                "file in binary mode, encode text."
+            )
+        yield plain_view(block)
 
 
 def _iterator(source: Any, name: str) -> Iterator[Any]:

@@ -128,7 +128,7 @@ class Job(Generic[T]):
 
 
 @contextmanager
-def ending(blocks: Iterator[bytes]) -> Iterator[Iterator[bytes]]:
+def ending(blocks: Iterator[T]) -> Iterator[Iterator[T]]:
     """Close a generator when the block is left, and with it its connection.
 
     An error keeps its frames alive, and what they hold.

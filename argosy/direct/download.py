@@ -1,4 +1,8 @@
-"""A file comes down: in ranges if it is large, from where a killed call stopped, and verified."""
+"""A file comes down: in ranges if it is large, from where a killed call stopped, and verified.
+
+One that is stored compressed is decoded as it comes: its ranges, and what a journal says of
+them, are the file's own, each of whole frames.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +10,26 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import partial as bound
 from pathlib import Path
 
 from argosy.account import Account
 from argosy.cache import FileCache, Insertion
+from argosy.coding.frames import FRAME_BYTES
 from argosy.deadline import Deadline
 from argosy.direct import destination as place
 from argosy.direct.crew import Crew, ending
 from argosy.direct.journal import Journal
 from argosy.direct.ranges import Ranges
 from argosy.direct.remote_file import RemoteFile
-from argosy.direct.verdict import check_size, mismatch, wrong_size
+from argosy.direct.verdict import mismatch, wrong_size
 from argosy.errors import Error, InvalidToken, NotSignedIn, TransferCancelled
 from argosy.files import write_at
 from argosy.options import DownloadOptions
 from argosy.progress import Meter
 from argosy.reference import FileReference
+from argosy.storage.content import Content
 from argosy.storage.parts import part_size_for
-from argosy.storage.s3 import ObjectHead, ObjectStore
+from argosy.storage.s3 import ObjectHead
 
 MIB = 1024 * 1024
 _WORTH_KEEPING = (TransferCancelled, NotSignedIn, InvalidToken)
@@ -43,18 +48,23 @@ def download(
     """Download a file, and return the path it got.
 
     Raises DestinationExists, DestinationUnwritable, DiskFull, ObjectNotFound, ObjectChanged,
-    ChecksumMismatch, DeadlineExceeded, TransferCancelled and what Storage says.
+    ChecksumMismatch, ExpansionTooLarge, DeadlineExceeded, TransferCancelled and what Storage
+    says.
     """
+    settings = account.settings
+    content = Content(
+        account.store(deadline.limit(account.retries())), reference, expansion=settings.expansion
+    )
     try:
+        content.check_expansion()  # before its size is reserved on the disk
         with place.destination(destination, reference.name) as found:
             key = {**found.key, "reference": str(reference.id)}
             with (
-                Journal.open(account.settings, "download", key) as journal,
+                Journal.open(settings, "download", key) as journal,
                 found.partial(str(reference.id), reference.size) as partial,
             ):
-                store = account.store(deadline.limit(account.retries()))
-                going = _Download(store, reference, deadline, meter, cache, journal, partial)
-                going.run(account.settings.part_size, options.parallel or account.settings.parallel)
+                going = _Download(content, deadline, meter, cache, journal, partial)
+                going.run(settings.part_size, options.parallel or settings.parallel)
     except Error as error:
         raise error.about(str(reference.id)) from error
     meter.done(found.path, reference.size)
@@ -65,8 +75,7 @@ def download(
 class _Download:
     """One download on its way."""
 
-    store: ObjectStore
-    reference: FileReference
+    content: Content
     deadline: Deadline
     meter: Meter
     cache: FileCache | None
@@ -75,11 +84,16 @@ class _Download:
     head: ObjectHead | None = field(default=None, init=False)
     has_begun: bool = field(default=False, init=False)
 
+    @property
+    def reference(self) -> FileReference:
+        """The file that is wanted."""
+        return self.content.reference
+
     def run(self, part_size: int, parallel: int) -> None:
         """Fetch, verify and publish; what is of no use to another try goes."""
         try:
             if not self._take_from_cache():
-                self._fetch(part_size_for(self.reference.size, part_size), parallel)
+                self._fetch(_part_size(self.reference, part_size), parallel)
             self.deadline.check()
             self.partial.publish()
         except Error as error:
@@ -119,11 +133,13 @@ class _Download:
         self.deadline.check()
 
     def _look(self) -> ObjectHead:
-        """What Storage says of the object to this agent, asked once."""
+        """What Storage says of the object to this agent, asked once.
+
+        Raises ChecksumMismatch for one of another size than promised.
+        """
         if self.head is None:
             with Crew(self.deadline) as crew:
-                place = (self.reference.bucket, self.reference.path)
-                self.head = crew.result(lambda: self.store.head(*place))
+                self.head = crew.result(self.content.head)
         return self.head
 
     def _begin(self, done: int) -> None:
@@ -153,7 +169,6 @@ class _Download:
     def _resume(self, part_size: int) -> set[int]:
         """The ranges that an earlier call has left, of this very object in this very file."""
         head, wanted = self._look(), self.reference
-        check_size(wanted, head.size)
         header = {
             "reference": str(wanted.id),
             "etag": head.etag,
@@ -172,11 +187,10 @@ class _Download:
 
     def _fetch_ranges(self, part_size: int, parallel: int, there: set[int]) -> str:
         wanted, etag = self.reference, self._look().etag
-        get = bound(self.store.get, wanted.bucket, wanted.path, etag=etag)
         with self._insertion() as insertion, Crew(self.deadline) as crew:
             ranges = Ranges(self.partial.fd, wanted.size, part_size)
             sha256 = ranges.fetch(
-                lambda start, length: get(start=start, length=length),
+                self.content.get,
                 crew,
                 parallel=parallel,
                 there=there,
@@ -188,7 +202,12 @@ class _Download:
         return sha256
 
     def _fetch_whole(self) -> str:
-        """One request. Raises ChecksumMismatch when it is another size than promised."""
+        """One request, if it is stored as it is.
+
+        Raises ChecksumMismatch when it is another size than promised.
+        """
+        if self.reference.encoding:
+            self._look()  # for the table; and what is decoded does not tell the ETag
         self._begin(0)
         with self._insertion() as insertion, Crew(self.deadline) as crew:
             sha256, md5 = crew.result(lambda: self._receive(crew, insertion))
@@ -200,7 +219,7 @@ class _Download:
         """SHA-256 and, for the cache, MD5 of what came, written down."""
         gate, offset, wanted = crew.gate(), 0, self.reference
         sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
-        with ending(self.store.get(wanted.bucket, wanted.path)) as blocks:
+        with ending(self.content.get()) as blocks:
             for block in blocks:
                 if offset + len(block) > wanted.size:
                     raise wrong_size(wanted)
@@ -212,7 +231,8 @@ class _Download:
                     self.meter.add(len(block))
                 sha256.update(block)
                 offset += len(block)
-        check_size(wanted, offset)
+        if offset != wanted.size:
+            raise wrong_size(wanted, offset)
         return sha256.hexdigest(), md5.hexdigest()
 
     def _insertion(self) -> Insertion | nullcontext[None]:
@@ -224,11 +244,17 @@ class _Download:
             insertion.commit(sha256, etag)
 
 
+def _part_size(reference: FileReference, part_size: int) -> int:
+    """Bytes in a range; of a compressed file no frame is in two of them."""
+    size = part_size_for(reference.size, part_size)
+    return -(-size // FRAME_BYTES) * FRAME_BYTES if reference.encoding else size
+
+
 def iter_bytes(account: Account, reference: FileReference, deadline: Deadline) -> Iterator[bytes]:
     """The file's bytes in order, in blocks of at most 1 MiB; the last one once all are verified.
 
-    Raises ChecksumMismatch, ObjectChanged, ObjectNotFound, DeadlineExceeded. Close it to stop
-    early.
+    Raises ChecksumMismatch, ExpansionTooLarge, ObjectChanged, ObjectNotFound,
+    DeadlineExceeded. Close it to stop early.
     """
     with RemoteFile(account, reference, deadline=deadline) as file:
         while block := file.read(MIB):

@@ -9,6 +9,13 @@ from argosy.errors import DeadlineExceeded, Error, FleetUnavailable, TransferCan
 from argosy.fleet import ANSWER_SECONDS, Fleet
 from argosy.reference import FileReference
 
+_ENTER = (
+    "upload the same unchanged file by its path again to enter it without sending it, or delete "
+    "the object"
+)
+_AGAIN = "delete the object, and upload the file again"
+"""Of one that was compressed on its way: no journal tells what it has become."""
+
 
 def register(
     fleet: Fleet,
@@ -61,10 +68,10 @@ def _untold(error: Error, reference: FileReference, *, ended: bool) -> Error:
     """The file is stored, but perhaps not entered: say so, and what to do."""
     why = f"the fleet did not answer within {ANSWER_SECONDS:g} s" if ended else error.message
     kind = FleetUnavailable if ended else type(error)
+    again = _AGAIN if reference.encoding else _ENTER
     return kind(
         f"{reference.name} is stored as {reference.bucket}/{reference.path}, but the fleet may not "
-        f"know it yet: {why.rstrip('.')}. It is transfer {reference.id}: upload the same unchanged "
-        "file by its path again to enter it without sending it, or delete the object.",
+        f"know it yet: {why.rstrip('.')}. It is transfer {reference.id}: {again}.",
         str(reference.id),
         error.retry_after,
     )

@@ -1,4 +1,8 @@
-"""A stored file, read like one on disk: seekable, and read ahead while it is read in order."""
+"""A stored file, read like one on disk: seekable, and read ahead while it is read in order.
+
+Of one that is stored compressed only the frames that are read are fetched and decoded, and
+its table of frames, once.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +14,15 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NoReturn
 
 from argosy.account import Account
+from argosy.coding.frames import FRAME_BYTES
 from argosy.deadline import Deadline
 from argosy.direct.crew import Crew, Job, ending
-from argosy.direct.verdict import check_size, mismatch
+from argosy.direct.verdict import mismatch
 from argosy.errors import Error
 from argosy.options import DownloadOptions
 from argosy.reference import FileReference
+from argosy.storage.content import Content
+from argosy.storage.s3 import ObjectStore
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -34,8 +41,9 @@ class RemoteFile(io.RawIOBase):
     verified. `read` gives as many bytes as are asked for, unless the file ends. The options'
     deadline is for each read, `deadline` for all of them together.
 
-    Raises ObjectNotFound and ChecksumMismatch (another size) when it is opened;
-    StorageUnavailable, ObjectChanged, ChecksumMismatch and DeadlineExceeded when it is read.
+    Raises ObjectNotFound, ChecksumMismatch (another size) and ExpansionTooLarge when it is
+    opened; StorageUnavailable, ObjectChanged, ChecksumMismatch and DeadlineExceeded when it
+    is read.
     """
 
     mode = "rb"
@@ -60,7 +68,7 @@ class RemoteFile(io.RawIOBase):
         self._digest = hashlib.sha256()
         self._hashed = 0
         self._own()
-        self._etag = self._look()
+        self._content = self._look()
         if not reference.size:
             self._hash(0, b"")
 
@@ -150,17 +158,20 @@ class RemoteFile(io.RawIOBase):
         if self.closed:
             raise ValueError(f"{self.name} is closed: open it again.")
 
-    def _look(self) -> str:
-        """The version that is read. Raises ObjectNotFound, ChecksumMismatch."""
-        deadline = self._end()
-        store = self._account.store(deadline.limit(self._account.retries()))
+    def _look(self) -> Content:
+        """The version that is read. Raises ObjectNotFound, ChecksumMismatch, ExpansionTooLarge."""
+        deadline, expansion = self._end(), self._account.settings.expansion
+        content = Content(self._store(deadline), self.reference, expansion=expansion)
         try:
+            content.check_expansion()
             with Crew(deadline) as crew:
-                head = crew.result(lambda: store.head(self.reference.bucket, self.reference.path))
-            check_size(self.reference, head.size)
+                crew.result(content.head)
         except Error as error:
             raise error.about(str(self.reference.id)) from error
-        return head.etag
+        return content
+
+    def _store(self, deadline: Deadline) -> ObjectStore:
+        return self._account.store(deadline.limit(self._account.retries()))
 
     def _pieces(self, count: int) -> Iterator[memoryview]:
         """The next bytes, as they lie in memory; the position moves once all were taken."""
@@ -214,14 +225,12 @@ class RemoteFile(io.RawIOBase):
         return here
 
     def _begin(self, start: int, length: int) -> _Window:
-        deadline = self._end()
-        store = self._account.store(deadline.limit(self._account.retries()))
-        file, etag = self.reference, self._etag
-
-        def get(start: int, length: int) -> Iterator[bytes]:
-            return store.get(file.bucket, file.path, start=start, length=length, etag=etag)
-
-        return _Window(start, min(length, self.size - start), get, deadline)
+        deadline, end = self._end(), start + length
+        if self.reference.encoding:  # no frame is decoded for two windows
+            start -= start % FRAME_BYTES
+            end = start + -(-(end - start) // FRAME_BYTES) * FRAME_BYTES
+        get = self._content.using(self._store(deadline)).get
+        return _Window(start, min(end, self.size) - start, get, deadline)
 
     def _forget(self) -> None:
         for window in (self._here, self._ahead):

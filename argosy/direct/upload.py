@@ -3,7 +3,8 @@
 What is done is noted in a journal, for a path only. The next call for the same unchanged
 file, with the same bucket, name, type and metadata, goes on: under the same transfer id,
 and without sending again what is stored. The journal stays where a later call may succeed;
-after a failure that is final neither it nor anything in Storage does.
+after a failure that is final neither it nor anything in Storage does. A file that is to be
+compressed goes up as a stream does, and begins anew.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from argosy.deadline import Deadline
 from argosy.direct import stream
 from argosy.direct.begun import Begun, Header
 from argosy.direct.call import UploadCall
+from argosy.direct.compress import encoding_for, samples_of
 from argosy.direct.finish import Fate, complete, remove, verified
 from argosy.direct.journal import Journal
 from argosy.direct.register import register
@@ -66,6 +68,9 @@ def upload(
     call = UploadCall(account, fleet, options, deadline, meter)
     with opened(file) as source:
         wanted = Wanted.described(account, options.name or source.name, metadata, options)
+        encoding = encoding_for(options.compress, wanted.content_type, lambda: samples_of(source))
+        if encoding:
+            return stream.upload_encoded(call, source, wanted, encoding)
         with _journal(call, source, wanted) as journal:
             return _Upload(call, source, journal, wanted).run()
 

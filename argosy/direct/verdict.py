@@ -8,7 +8,7 @@ from argosy.reference import FileReference
 
 def check_size(reference: FileReference, size: int) -> None:
     """Raise ChecksumMismatch unless an object has the size that its reference promises."""
-    if size != reference.size:
+    if size != reference.stored_size:
         raise wrong_size(reference, size)
 
 
@@ -16,8 +16,8 @@ def wrong_size(reference: FileReference, size: int | None = None) -> ChecksumMis
     """The error for an object of another size; `size` is None for one that is larger."""
     found = "more" if size is None else f"{size} bytes"
     return ChecksumMismatch(
-        f"{reference.name} has {found} in Storage, its reference says {reference.size} bytes: "
-        "ask its owner for a new reference."
+        f"{reference.name} has {found} in Storage, its reference says {reference.stored_size} "
+        "bytes: ask its owner for a new reference."
     )
 
 

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from argosy.account import Account
+from argosy.derived import Encoding, Stored
 from argosy.description import object_metadata
 from argosy.errors import InvalidRequest
 from argosy.fields import Bucket, ContentType, FileName, Metadata, type_of
@@ -20,11 +21,14 @@ from argosy.storage.checksum import Checksums
 from argosy.storage.metadata import to_headers
 from argosy.storage.parts import count_parts
 
-_SAMPLE = Checksums("0" * 64, "0" * 32, 0)
+_SAMPLE = Checksums("0" * 64, "0" * 32, 10**13)
 
 
 class Wanted(BaseModel):
-    """A file before it is stored; times in UTC. The fleet's word on when it expires is final."""
+    """A file before it is stored; times in UTC. The fleet's word on when it expires is final.
+
+    With an `encoding` the object has other bytes than the file.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -36,6 +40,7 @@ class Wanted(BaseModel):
     metadata: Metadata
     created_at: datetime
     expires_at: datetime | None
+    encoding: Encoding | None = None
 
     @model_validator(mode="after")
     def _check_text(self) -> Self:
@@ -67,8 +72,17 @@ class Wanted(BaseModel):
         """The object's name."""
         return object_name(self.owner, self.id, self.name)
 
-    def object_metadata(self, sums: Checksums | None = None) -> dict[str, str]:
-        """What is kept beside the object; of a file in parts the checksums come later."""
+    def encoded(self, encoding: Encoding | None) -> Self:
+        """The same file, to be stored so."""
+        return self.model_copy(update={"encoding": encoding})
+
+    def object_metadata(
+        self, sums: Checksums | None = None, stored: Checksums | None = None
+    ) -> dict[str, str]:
+        """What is kept beside the object; of a file in parts the checksums come later.
+
+        `sums` are the file's own; of an encoded one, `stored` are the object's.
+        """
         return object_metadata(
             name=self.name,
             owner=self.owner,
@@ -77,10 +91,22 @@ class Wanted(BaseModel):
             md5=sums.md5 if sums else None,
             expires_at=self.expires_at,
             metadata=self.metadata,
+            encoding=self.encoding,
+            size=sums.size if sums else None,
+            stored=_stored(stored) if self.encoding else None,
         )
 
-    def reference(self, sums: Checksums, part_size: int, count: int | None = None) -> FileReference:
-        """The reference, once the bytes are stored in `count` parts."""
+    def reference(
+        self,
+        sums: Checksums,
+        part_size: int,
+        count: int | None = None,
+        stored: Checksums | None = None,
+    ) -> FileReference:
+        """The reference, once the bytes are stored in `count` parts.
+
+        `sums` are the file's own; of an encoded one, `stored` are the object's.
+        """
         return FileReference(
             id=self.id,
             bucket=self.bucket,
@@ -88,6 +114,8 @@ class Wanted(BaseModel):
             name=self.name,
             size=sums.size,
             content_type=self.content_type,
+            encoding=self.encoding,
+            stored=_stored(stored) if self.encoding else None,
             sha256=sums.sha256,
             md5=sums.md5,
             owner=self.owner,
@@ -109,9 +137,13 @@ class Wanted(BaseModel):
                 f"The file cannot be described: {where}: {first['msg']}."
             ) from None
         try:
-            to_headers(made.object_metadata(_SAMPLE))
+            to_headers(made.encoded("zstd").object_metadata(_SAMPLE, _SAMPLE))
         except InvalidRequest as error:
             raise InvalidRequest(
                 f"{made.name[:80]} cannot be described: {error.message}."
             ) from None
         return made
+
+
+def _stored(sums: Checksums | None) -> Stored | None:
+    return Stored(size=sums.size, sha256=sums.sha256, md5=sums.md5) if sums else None

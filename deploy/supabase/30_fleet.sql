@@ -34,7 +34,7 @@ GRANT INSERT, UPDATE, DELETE
     ON argosy.transfers, argosy.chunks, argosy.continuations, argosy.derivatives, argosy.grants,
     argosy.acts, argosy.heartbeats, argosy.pins
     TO argosy_fleet;
-GRANT INSERT ON argosy.events TO argosy_fleet;
+GRANT INSERT ON argosy.events, argosy.provenance TO argosy_fleet;
 GRANT EXECUTE ON FUNCTION argosy.decide(uuid, text, text, text) TO argosy_fleet;
 
 -- The audit is append-only, even for its owner: migration 0002 makes this, here it is put right.

@@ -203,6 +203,63 @@ def test_several_files_of_which_one_is_not_there(shell: Shell) -> None:
     assert "März 日本.bin" in fetched.stdout.decode()
 
 
+def test_a_file_that_is_stored_compressed(shell: Shell, other: Shell) -> None:
+    content = b"1,2,3,4\n" * 500_000
+    (shell.folder / "table.csv").write_bytes(content)
+    [told] = shell.json("upload", "table.csv", "--compress", "auto", "--share-with", other.agent)
+    assert (told["encoding"], told["size"]) == ("zstd", len(content))
+    (shell.folder / "facts.json").write_text(json.dumps({**told, **FACTS}))
+    by_place, of_reference, [as_json], downloaded = at_once(
+        lambda: shell("stat", place(told)),
+        lambda: shell("stat", "facts.json"),
+        lambda: shell.json("stat", "facts.json"),
+        lambda: other("download", place(told), "-"),
+    )
+    assert downloaded.stdout == content
+    lines = by_place.stdout.decode().splitlines()
+    stored = told["stored"]["size"]
+    assert f"size         4.0 MB ({len(content)} bytes)" in lines
+    assert "encoding     zstd" in lines
+    assert [line for line in lines if line.startswith("stored size") and f"{stored} byte" in line]
+    assert not [line for line in lines if line.startswith(("facts", "thumbnail"))]
+    more = [line for line in of_reference.stdout.decode().splitlines() if line not in lines]
+    assert more == [
+        "facts.kind   text",
+        "facts.content_type text/csv",
+        "facts.text.encoding utf-8",
+        "facts.text.lines 500000",
+        "facts.text.lines_estimated false",
+        "thumbnail    made: image/webp, 128 x 64, 1.2 kB, a/b/derived/thumbnail-128",
+        "compress     skipped: It is compressed by itself.",
+    ]
+    assert (as_json["encoding"], as_json["stored_size"]) == ("zstd", stored)
+    assert as_json["facts"]["text"]["lines"] == 500_000
+    assert [made["state"] for made in as_json["derivatives"]] == ["made", "skipped"]
+    refused = shell("upload", "table.csv", "--process", "auto")
+    assert (refused.returncode, b"add --later" in refused.stderr) == (2, True)
+
+
+FACTS: dict[str, Any] = {
+    "facts": {
+        "kind": "text",
+        "content_type": "text/csv",
+        "text": {"encoding": "utf-8", "lines": 500_000},
+    },
+    "derivatives": [
+        {
+            "kind": "thumbnail",
+            "state": "made",
+            "path": "a/b/derived/thumbnail-128",
+            "content_type": "image/webp",
+            "size": 1200,
+            "width": 128,
+            "height": 64,
+        },
+        {"kind": "compress", "state": "skipped", "reason": "It is compressed by itself."},
+    ],
+}
+
+
 def test_what_is_known_of_a_file(shell: Shell, other: Shell, reference: dict[str, Any]) -> None:
     file = place(reference)
     listed, [stat], shared, url = at_once(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,6 +13,7 @@ from celery.result import AsyncResult
 
 from argosy import errors
 from argosy.auth import TOKEN_HEADER
+from argosy.coding.encoder import encoded
 from argosy.description import own_metadata
 from argosy.naming import object_name
 from argosy.reference import FileReference
@@ -98,8 +100,32 @@ def test_a_file_in_parts(deployment: Deployment, owner: OwnUploader) -> None:
 
 
 def test_an_empty_file_that_is_kept(owner: OwnUploader) -> None:
-    known = owner.register(owner.put(b"", bucket="persistent-data", encoding="identity"))
-    assert (known.size, known.expires_at, known.encoding) == (0, None, "identity")
+    known = owner.register(owner.put(b"", bucket="persistent-data"))
+    assert (known.size, known.expires_at, known.encoding) == (0, None, None)
+
+
+@pytest.mark.parametrize("in_parts", [False, True], ids=["one body", "parts"])
+def test_a_file_that_is_compressed(
+    deployment: Deployment, owner: OwnUploader, *, in_parts: bool
+) -> None:
+    """What is compared with Storage is the object; what the file comes to is its owner's word."""
+    content = os.urandom(6 * MIB) if in_parts else CARGO * 1000
+    raw = b"".join(encoded([content], "gzip", 1))
+    stored = owner.put_parts([raw[: 5 * MIB], raw[5 * MIB :]]) if in_parts else owner.put(raw)
+    plain = owner.describe(content)
+    sums = {name: stored.reference[name] for name in ("size", "sha256", "md5")}
+    is_file = {name: plain[name] for name in sums}
+    claimed = stored.but(**is_file, encoding="gzip", stored=sums)
+    known = owner.register(Stored(claimed, stored.etag))
+    assert known.stored
+    assert (known.size, known.sha256, known.md5) == tuple(is_file.values())
+    assert (known.encoding, known.stored.model_dump()) == ("gzip", sums)
+    row = deployment.transfer(stored.id)
+    assert (row.encoding, row.stored_size, row.size) == ("gzip", len(raw), len(content))
+    said = owner.store.head(known.bucket, known.path).metadata
+    assert {said[name] for name in ("encoding", "size")} == {"gzip", str(len(content))}
+    assert (said["stored-sha256"], said["sha256"]) == (sums["sha256"], plain["sha256"])
+    assert known == owner.register(Stored(claimed, stored.etag))
 
 
 def test_it_is_a_transfer_like_any_other(deployment: Deployment, owner: OwnUploader) -> None:
@@ -295,6 +321,16 @@ def _field(**changes: Any) -> Change:
     return lambda _owner, _other, stored: stored.but(**changes)
 
 
+def _compressed(**changes: Any) -> Change:
+    """What lies there is said to be something compressed."""
+
+    def claim(_owner: OwnUploader, _other: OwnUploader, stored: Stored) -> dict[str, Any]:
+        sums = {name: stored.reference[name] for name in ("size", "sha256", "md5")}
+        return stored.but(size=10**6, encoding="zstd", stored={**sums, **changes})
+
+    return claim
+
+
 CLAIMS: dict[str, tuple[Change, str]] = {
     "a foreign folder": (_a_foreign_folder, "invalid_reference"),
     "a foreign owner": (_a_foreign_owner, "access_denied"),
@@ -306,6 +342,10 @@ CLAIMS: dict[str, tuple[Change, str]] = {
     "a bucket of a strange name": (_field(bucket="a/b"), "invalid_reference"),
     "a wrong size": (_field(size=1), "checksum_mismatch"),
     "a wrong MD5": (_field(md5="0" * 32), "checksum_mismatch"),
+    "a wrong size of the object": (_compressed(size=1), "checksum_mismatch"),
+    "a wrong MD5 of the object": (_compressed(md5="0" * 32), "checksum_mismatch"),
+    "an encoding that is none": (_field(encoding="identity"), "invalid_reference"),
+    "an encoding of nothing": (_field(encoding="zstd"), "invalid_reference"),
     "no checksum": (_field(sha256=None), "invalid_reference"),
     "a content type of two lines": (_field(content_type="a/b\r\nx: y"), "invalid_reference"),
     "metadata with a bad name": (_field(metadata={"Bad_Name": "x"}), "invalid_reference"),
@@ -323,7 +363,9 @@ def test_claims_that_are_refused(
     deployment: Deployment, owner: OwnUploader, other: OwnUploader, claim: str
 ) -> None:
     stored = owner.put()
-    if claim == "a wrong MD5" and "-" in stored.etag:  # as a file backend set to `mtime` has
+    if (
+        claim.startswith("a wrong MD5") and "-" in stored.etag
+    ):  # as a file backend set to `mtime` has
         pytest.skip("an ETag of this Storage says nothing of the bytes")
     change, code = CLAIMS[claim]
     claimed = change(owner, other, stored)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argosy.naming import MAX_SAFE_NAME, object_name, safe_name
+from argosy.naming import MAX_SAFE_NAME, derived_folder, is_derived, object_name, safe_name
 
 STORAGE_TAKES = re.compile(r"[A-Za-z0-9/!\-.*'() &$@=;:+,?_]+")
 """Supabase Storage's own rule for keys (see the facts page)."""
@@ -73,3 +73,30 @@ def test_names(name: str, expected: str) -> None:
 
 def test_two_transfers_of_one_name_are_two_objects() -> None:
     assert object_name(AGENT, uuid4(), "same") != object_name(AGENT, uuid4(), "same")
+
+
+FOLDER = f"{AGENT}/{TRANSFER}/derived/"
+
+
+@given(any_name)
+def test_what_is_derived_of_a_file_has_one_folder(name: str) -> None:
+    path = object_name(AGENT, TRANSFER, name)
+    assert derived_folder(path) == FOLDER
+    assert not is_derived(path)
+    of_it = f"{FOLDER}{safe_name(name)}"
+    assert derived_folder(of_it) == FOLDER
+    assert is_derived(of_it)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("", "a", "a/b", f"{AGENT}/photos/x.jpg", f"{AGENT}/{TRANSFER}/", f"{AGENT}/{TRANSFER}"),
+        *(FOLDER, f"{FOLDER}a/b", f"{AGENT}/{TRANSFER}/other/x", f"/{AGENT}/{TRANSFER}/x"),
+        *(f"{AGENT}/{TRANSFER}/derived//x", f"{AGENT}/{str(UUID(int=10**38)).upper()}/x"),
+    ],
+)
+def test_no_other_path_has_one(path: str) -> None:
+    """A folder neither: a grant on it is that and no more."""
+    assert derived_folder(path) is None
+    assert not is_derived(path)

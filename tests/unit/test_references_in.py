@@ -91,7 +91,7 @@ def test_what_is_no_reference(value: Any) -> None:
 
 
 def test_what_a_reference_holds_is_its_own() -> None:
-    held = {**DOCUMENT, "derivatives": [another()]}
+    held = {**DOCUMENT, "metadata": {"about": json.dumps(another())}}
     assert [str(one.id) for one in references_in(held)] == [DOCUMENT["id"]]
 
 

@@ -14,7 +14,14 @@ from argosy.errors import Error, InvalidReference, InvalidRequest
 from argosy.storage.metadata import to_headers
 from models import Kind
 from tasks.envelope import check_signatures
-from tasks.requests import DownloadRequest, PinRequest, RegisterRequest, UploadRequest, parse
+from tasks.requests import (
+    CopyRequest,
+    DownloadRequest,
+    PinRequest,
+    RegisterRequest,
+    UploadRequest,
+    parse,
+)
 from tests.unit.test_reference import DOCUMENT
 
 GOOD: dict[str, Any] = {"source": "/spool/file.txt", "bucket": "agent-transfers"}
@@ -159,6 +166,7 @@ def test_a_references_form_does_not_matter_to_the_fingerprint() -> None:
 
 # A file that its agent has stored itself
 
+STORED = {"size": 10, "sha256": "d" * 64}
 REGISTER: dict[str, Any] = {"reference": DOCUMENT, "etag": "b" * 32}
 
 
@@ -181,7 +189,7 @@ def test_a_second_try_to_register_is_the_same_request() -> None:
         {"share_with": ["agent-b"]},
         {"reference": {**DOCUMENT, "sha256": "c" * 64}},
         {"reference": {**DOCUMENT, "metadata": {"a": "b"}}},
-        {"reference": {**DOCUMENT, "encoding": "zstd"}},
+        {"reference": {**DOCUMENT, "encoding": "zstd", "stored": STORED}},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -209,6 +217,46 @@ def test_no_metadata_is_the_request_of_older_agents() -> None:
     without = parse(UploadRequest, **GOOD).fingerprint()
     assert parse(UploadRequest, **GOOD, metadata={}).fingerprint() == without
     assert parse(UploadRequest, **GOOD, metadata={"a": "b"}).fingerprint() != without
+
+
+# A copy
+
+
+def test_a_copy_is_asked_for_once_whatever_was_learnt_meanwhile() -> None:
+    first = parse(CopyRequest, reference=DOCUMENT, bucket="kept")
+    later = {**DOCUMENT, "grants": ["read:b"], "facts": {"kind": "other", "content_type": "a/b"}}
+    again = parse(CopyRequest, reference=later, bucket="kept", idempotency_key="k")
+    assert again.fingerprint() == first.fingerprint()
+    other = parse(CopyRequest, reference=DOCUMENT, bucket="other")
+    assert other.fingerprint() != first.fingerprint()
+
+
+def test_a_copy_goes_beside_its_original_unless_it_was_said() -> None:
+    request = parse(CopyRequest, reference=DOCUMENT)
+    assert (request.target_bucket, request.real_name) == (DOCUMENT["bucket"], DOCUMENT["name"])
+    assert parse(CopyRequest, reference=DOCUMENT, bucket="kept").target_bucket == "kept"
+
+
+@given(reference=json_values, bucket=json_values, name=json_values)
+def test_whatever_comes_to_be_copied(reference: Any, bucket: Any, name: Any) -> None:
+    with pytest.raises((InvalidRequest, InvalidReference)):
+        parse(CopyRequest, reference=reference, bucket=bucket, name=name)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("path", "a//b"),
+        ("path", "../b"),
+        ("bucket", "no bucket"),
+        ("content_type", "no type"),
+        ("metadata", {"Upper Case": "x"}),
+        ("metadata", {"a": "x" * 4000, "b": "y" * 4000}),
+    ],
+)
+def test_a_reference_that_cannot_be_copied(name: str, value: Any) -> None:
+    with pytest.raises((InvalidReference, InvalidRequest)):
+        parse(CopyRequest, reference={**DOCUMENT, name: value})
 
 
 # What a message keeps

@@ -15,7 +15,6 @@ import pytest
 
 import argosy
 from argosy import AsyncClient, Client, FileReference, ListOptions, Subscriber, UploadOptions
-from argosy.direct import copy
 from argosy.errors import (
     AccessDenied,
     BucketNotFound,
@@ -171,19 +170,6 @@ def test_persist_copies_inside_storage(client: Client, deployment: Deployment) -
     client.delete_file(reference)
     assert b"".join(client.iter_bytes(kept)) == content
     assert deployment.transfer(str(kept.id)).state == "completed"
-
-
-def test_a_copy_in_parts(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    content = os.urandom(12 * 1024 * 1024 + 5)
-    reference = client.upload_file(content)
-    whole = copy.copy
-
-    def in_parts(*arguments: object) -> FileReference:
-        return whole(*arguments, part_size=5 * 1024 * 1024)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(copy, "copy", in_parts)
-    kept = client.persist(reference)
-    assert hashlib.sha256(b"".join(client.iter_bytes(kept))).hexdigest() == reference.sha256
 
 
 def test_nobody_copies_what_is_not_shared(client: Client, other: Client) -> None:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.deployment import Deployment, until
 from tests.integration.client.agents import add_agent, end, process_environment
@@ -31,6 +32,7 @@ PAGES = (
     "docs/guide/files.md",
     "docs/guide/streams.md",
     "docs/guide/background.md",
+    "docs/guide/processing.md",
     "docs/guide/messages.md",
     "docs/guide/celery-agent.md",
     "docs/guide/asyncio.md",
@@ -90,6 +92,8 @@ class Reader:
         for number, where in enumerate((folder, deployment.spool)):
             (where / "report.bin").write_bytes(os.urandom(5000 + number))
             (where / "film.mkv").write_bytes(os.urandom(3_000_000))
+            Image.effect_mandelbrot((900, 600), (-2, -1, 1, 1), 50).save(where / "photo.jpg")
+            (where / "server.log").write_text(f"GET /index.html {number} 200\n" * 20_000)
         (folder / "downloads").mkdir()
 
     def close(self) -> None:

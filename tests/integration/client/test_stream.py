@@ -6,18 +6,21 @@ import io
 import os
 import threading
 from collections.abc import Callable, Iterator
+from itertools import repeat
 from typing import Any
 
 import pytest
 
 from argosy import Client, Error, UploadOptions
 from argosy.errors import (
+    AccessDenied,
     DeadlineExceeded,
     FleetUnavailable,
     InvalidRequest,
     SourceUnreadable,
     StorageUnavailable,
 )
+from argosy.options import Compress
 from argosy.reference import FileReference
 from tests.deployment import AgentInTest, Deployment
 
@@ -183,6 +186,18 @@ def test_storage_that_stays_away(client: Client, gate: Gate, check_no_more: None
     with pytest.raises(StorageUnavailable) as caught:
         client.upload_stream(in_blocks(bytes(9 * PART), MIB), "x")
     assert caught.value.transfer_id
+    assert not [thread for thread in threading.enumerate() if "argosy" in thread.name]
+
+
+@pytest.mark.parametrize("compress", [None, "zstd"])
+def test_no_thread_outlives_a_refusal(
+    client: Client, gate: Gate, check_no_more: None, compress: Compress | None
+) -> None:
+    gate.fault = always(lambda passing: passing.part == 3, answer(403, ""))
+    with pytest.raises(AccessDenied):
+        client.upload_stream(
+            repeat(os.urandom(MIB)), "endless", options=UploadOptions(compress=compress)
+        )
     assert not [thread for thread in threading.enumerate() if "argosy" in thread.name]
 
 

@@ -1,6 +1,6 @@
 """An agent's process that uploads, and says how much memory that took.
 
-    python -m tests.integration.client.uploading file|stream PATH [PART_SIZE]
+    python -m tests.integration.client.uploading file|stream PATH [PART_SIZE [COMPRESS]]
 
 Its settings come from the environment. It prints one line of JSON.
 """
@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from argosy import Client, UploadOptions
+from argosy.options import Compress
 
 STREAM_BLOCK = 300_000
 """Bytes; no part ends where a block does."""
@@ -32,8 +33,10 @@ def blocks_of(path: Path) -> Iterator[bytes]:
             yield block
 
 
-def main(how: str, path: Path, part_size: int | None = None) -> None:
-    options = UploadOptions(part_size=part_size)
+def main(
+    how: str, path: str, part_size: str | None = None, compress: Compress | None = None
+) -> None:
+    options = UploadOptions(part_size=int(part_size) if part_size else None, compress=compress)
     with Client() as client:
         client.upload_file(b"warm", options=UploadOptions(name="warm"))
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
@@ -41,11 +44,12 @@ def main(how: str, path: Path, part_size: int | None = None) -> None:
         if how == "file":
             reference = client.upload_file(path, options=options)
         else:
-            reference = client.upload_stream(blocks_of(path), path.name, options=options)
+            blocks = blocks_of(Path(path))
+            reference = client.upload_stream(blocks, Path(path).name, options=options)
         seconds = time.monotonic() - begun
         figures = {"baseline": baseline, "peak": megabytes("VmHWM"), "seconds": seconds}
     print(json.dumps({"reference": reference.document(), **figures}))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), *map(int, sys.argv[3:]))
+    main(*sys.argv[1:])  # type: ignore[arg-type]  # UploadOptions checks what `compress` is

@@ -1,0 +1,34 @@
+"""A table, and how its figures are written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmarks.measure import GIB, MIB, Spread
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table, whatever it is drawn with. The columns after the first `texts` are figures."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    texts: int
+
+
+def size_text(size: int) -> str:
+    """1 GiB, 16 MiB, 10 KiB."""
+    for unit, name in ((GIB, "GiB"), (MIB, "MiB"), (1024, "KiB")):
+        if size >= unit:
+            return f"{size / unit:.4g} {name}"
+    return f"{size} B"
+
+
+def spread_text(spread: Spread, scale: float, digits: int) -> str:
+    """The median, with lowest and highest in brackets where they can be told apart."""
+    median, low, high = (
+        f"{v / scale:.{digits}f}" for v in (spread.median, spread.low, spread.high)
+    )
+    return median if low == high else f"{median} ({low} to {high})"

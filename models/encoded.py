@@ -1,0 +1,96 @@
+"""The ledger of a file that is compressed on its way up: its parts are known as they are stored.
+
+The entry for the pass over the whole file is the claim; each part is entered by its holder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from models.chunk import DIGEST, Chunk, ChunkState
+from models.ledger import lay_out, open_window
+from models.transfer import State, Transfer
+
+_NO_SYNC = {"synchronize_session": False, "populate_existing": True}
+
+
+def stored_etags(session: Session, transfer_id: UUID) -> dict[int, str]:
+    """The ETags of the parts that are stored, by number."""
+    query = select(Chunk.number, Chunk.etag).where(
+        Chunk.transfer_id == transfer_id, Chunk.number != DIGEST, Chunk.etag.is_not(None)
+    )
+    return {number: etag for number, etag in session.execute(query).tuples() if etag}
+
+
+def enter_part(
+    session: Session,
+    claimed: Chunk,
+    number: int,
+    *,
+    offset: int,
+    length: int,
+    etag: str,
+    bytes_done: int,
+) -> bool:
+    """Enter a stored part, and how much of the file was read; False when the claim was lost."""
+    if not _is_held(session, claimed):
+        return False
+    facts = {"offset": offset, "length": length, "etag": etag, "stored_at": func.now()}
+    row = insert(Chunk).values(
+        transfer_id=claimed.transfer_id, number=number, state=ChunkState.STORED, **facts
+    )
+    session.execute(row.on_conflict_do_update(index_elements=["transfer_id", "number"], set_=facts))
+    session.execute(
+        update(Transfer)
+        .where(Transfer.id == claimed.transfer_id)
+        .values(bytes_done=bytes_done, progress_at=func.now())
+        .execution_options(**_NO_SYNC)
+    )
+    return True
+
+
+def store_plain(
+    session: Session,
+    claimed: Chunk,
+    count: int,
+    part_size: int,
+    *,
+    window: int,
+    republish_seconds: float,
+    **sums: str,
+) -> Sequence[int] | None:
+    """Have the file moved as it is, in `count` parts, instead; None when the claim was lost.
+
+    `sums` are the columns of its checksums. Returns the numbers whose messages are due.
+    """
+    if not _is_held(session, claimed):
+        return None
+    plain: dict[str, Any] = {"encoding": None, "compress": None, "bytes_done": 0, **sums}
+    moving = session.scalars(
+        update(Transfer)
+        .where(Transfer.id == claimed.transfer_id, Transfer.state == State.MOVING)
+        .values(part_count=count, chunks_left=count, **plain)
+        .returning(Transfer)
+        .execution_options(**_NO_SYNC)
+    ).one_or_none()
+    if moving is None:
+        return None
+    lay_out(session, moving.id, moving.size or 0, part_size, digest=False)
+    return open_window(session, moving.id, window, republish_seconds)
+
+
+def _is_held(session: Session, claimed: Chunk) -> bool:
+    """Whether the claim stands; if so, nobody changes that before the transaction ends."""
+    held = (
+        select(Chunk.number)
+        .where(Chunk.transfer_id == claimed.transfer_id, Chunk.number == claimed.number)
+        .where(Chunk.epoch == claimed.epoch, Chunk.state == ChunkState.MOVING)
+        .with_for_update()
+    )
+    return session.scalar(held) is not None

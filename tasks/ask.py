@@ -1,0 +1,136 @@
+"""Requests to do something with a stored file: who asks is verified, then the step is made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import structlog
+from celery.exceptions import Ignore
+from sqlalchemy.orm import Session
+
+from argosy.errors import AccessDenied, IdempotencyConflict, InvalidReference, ObjectNotFound
+from argosy.naming import derived_folder
+from argosy.reference import FileReference
+from models import FILES, Access, Act, Agent, Continuation, State, Transfer
+from models.access import decide, sees
+from models.continuations import add
+from models.derivatives import ask_again
+from models.following import derivative_at
+from models.transitions import record
+from tasks.base import RequestTask
+from tasks.claims import PutBack
+from tasks.fleet import fleet
+from tasks.lease import LeaseLost
+from tasks.process import process
+from tasks.sender import Sender, known, parsed, refusing, require_agent
+from tasks.step_requests import StepRequest
+from tasks.steps import AutoStep, InspectStep, MakingStep, documents_of, keys_of
+
+log = structlog.get_logger(__name__)
+
+
+def ask(task: RequestTask, kind: type[StepRequest], **arguments: Any) -> FileReference:
+    """Do what a message asks for with a stored file; its reference, with what came of it.
+
+    Raises what `accept` raises, ObjectNotFound, and the error of the step; Ignore while
+    others are at it: the result is then recorded under the same task id.
+    """
+    with refusing(task):
+        sender = known(task)
+        request = parsed(task, kind, **arguments)
+        continuation, transfer = fleet().transact(lambda session: _enter(session, sender, request))
+    task.request.acting_for = sender.agent_id
+    structlog.contextvars.bind_contextvars(transfer_id=str(transfer.id))
+    log.info("request.accepted", agent_id=str(sender.agent_id))
+    try:
+        return process(task, continuation, transfer)
+    except (PutBack, LeaseLost) as reason:
+        raise Ignore(type(reason).__name__) from None
+
+
+def _enter(session: Session, sender: Sender, request: StepRequest) -> tuple[Continuation, Transfer]:
+    """Note that the sender waits for this, once."""
+    agent, task_id = require_agent(session, sender), sender.task_id
+    is_new = session.get(Continuation, task_id) is None
+    transfer = stored_file(session, agent, request.reference)
+    steps = request.steps(fleet().settings)
+    _check_rights(session, agent, transfer, steps)
+    taken = any(session.get(kind, task_id) for kind in (Act, Transfer))
+    if taken or not add(
+        session,
+        task_id,
+        transfer.id,
+        sender.caller,
+        fleet().settings.republish_seconds,
+        agent_id=agent.id,
+        steps=documents_of(steps),
+        encoding=request.reference.encoding,
+    ):
+        raise IdempotencyConflict("This task id was used for a different request: use a new one.")
+    if is_new:
+        _begin(session, agent, transfer, steps, task_id)
+    return session.get_one(Continuation, task_id), transfer
+
+
+def _begin(
+    session: Session,
+    agent: Agent,
+    transfer: Transfer,
+    steps: Sequence[MakingStep | AutoStep],
+    task_id: UUID,
+) -> None:
+    """Who asks anew has what failed tried once more."""
+    for step in steps:
+        if not isinstance(step, AutoStep):
+            ask_again(session, transfer.id, agent.id, keys_of(step))
+    names = [step.step for step in steps]
+    record(
+        session,
+        "file.processed",
+        transfer,
+        agent_id=agent.id,
+        request_id=str(task_id),
+        detail={"steps": names},
+    )
+
+
+def stored_file(session: Session, agent: Agent, reference: FileReference) -> Transfer:
+    """The stored file that a reference names, by its path or by that of its compressed copy.
+
+    Raises ObjectNotFound, also for what the agent may not read; InvalidReference.
+    """
+    transfer = session.get(Transfer, reference.id)
+    if not sees(session, agent.id, reference.bucket, reference.path):
+        raise ObjectNotFound(
+            f"{reference.name} is not in {reference.bucket}, or agent {agent.name} may not read it."
+        )
+    if transfer is None or transfer.kind not in FILES or transfer.state != State.COMPLETED:
+        raise ObjectNotFound(f"{reference.name} is not in the fleet's books: register it first.")
+    at_it = reference.path == transfer.object_name
+    if reference.bucket != transfer.bucket or not (
+        at_it or derivative_at(session, transfer.id, reference.path)
+    ):
+        raise InvalidReference(
+            f"{reference.name} is not at {reference.path}: ask its owner for a new reference."
+        )
+    return transfer
+
+
+def _check_rights(
+    session: Session,
+    agent: Agent,
+    transfer: Transfer,
+    steps: Sequence[MakingStep | AutoStep],
+) -> None:
+    """Raise AccessDenied where something is to be stored beside a file that is not one's own."""
+    if all(isinstance(step, InspectStep) for step in steps):
+        return
+    folder = derived_folder(transfer.object_name)
+    decision = decide(session, agent.id, transfer.bucket, f"{folder}any", Access.WRITE)
+    if not decision.allowed:
+        raise AccessDenied(
+            f"Agent {agent.name} may not store beside {transfer.name} ({decision.because}): "
+            "copy the file first, or ask its owner."
+        )

@@ -1,0 +1,133 @@
+"""A file of the spool into Storage compressed, in one pass that is an entry of the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+import structlog
+
+from argosy.derived import Encoding
+from argosy.storage.body import read_range
+from argosy.storage.checksum import Checksums
+from argosy.storage.parts import count_parts
+from models import Chunk, Transfer
+from models.encoded import enter_part, store_plain, stored_etags
+from tasks.compressing import NotWorth, check_expansion
+from tasks.describe import object_metadata
+from tasks.encode import Part, Target, send_encoded
+from tasks.fleet import fleet
+from tasks.follow import report_progress
+from tasks.lease import Lease, LeaseLost
+from tasks.messages import send_chunks
+from tasks.steps import compressing
+
+log = structlog.get_logger(__name__)
+
+
+def encode_upload(transfer: Transfer, claimed: Chunk, lease: Lease) -> dict[str, Any] | None:
+    """Store the file compressed; columns of its row, or None when it will be moved as it is.
+
+    Another worker that takes over encodes it again, and sends only the parts that are not
+    there: the same file gives the same bytes. Raises what ends or puts back the claim.
+    """
+    there = fleet().transact(lambda session: stored_etags(session, transfer.id))
+    going = _Encoding(transfer, claimed, lease, there)
+    try:
+        return going.run()
+    except NotWorth as verdict:
+        log.info("upload.not_compressed", reason=verdict.reason)
+        _store_plain(transfer, claimed, verdict.file)
+    return None
+
+
+def _store_plain(transfer: Transfer, claimed: Chunk, file: Checksums) -> None:
+    settings, size, part_size = fleet().settings, transfer.size or 0, transfer.part_size or 1
+    part_size = part_size if transfer.upload_id else size
+    numbers = fleet().transact(
+        lambda session: store_plain(
+            session,
+            claimed,
+            count_parts(size, part_size),
+            part_size,
+            window=settings.window,
+            republish_seconds=settings.republish_seconds,
+            sha256=file.sha256,
+            md5=file.md5,
+        )
+    )
+    if numbers is None:
+        raise LeaseLost
+    send_chunks(transfer.id, numbers)
+
+
+class _Encoding:
+    """One pass on its way."""
+
+    def __init__(
+        self, transfer: Transfer, claimed: Chunk, lease: Lease, there: dict[int, str]
+    ) -> None:
+        self._transfer, self._claimed, self._lease = transfer, claimed, lease
+        self._there = there
+        self._read = 0
+
+    def run(self) -> dict[str, Any]:
+        """Read, encode and send it all. Raises NotWorth."""
+        transfer = self._transfer
+        step = compressing(fleet().settings, cast(Encoding, transfer.encoding))  # set by the plan
+        with fleet().spool.source(transfer.path, transfer.fingerprint) as source:
+            blocks = self._blocks(source.fd)
+            target, check = self._target(), self._lease.check
+            sent = send_encoded(target, blocks, step.encoding, step.level, check)
+        return {
+            "sha256": sent.file.sha256,
+            "md5": sent.file.md5,
+            "stored_size": sent.stored.size,
+            "stored_sha256": sent.stored.sha256,
+            "stored_md5": sent.stored.md5,
+            "part_count": len(sent.parts),
+        }
+
+    def _blocks(self, fd: int) -> Iterator[bytes]:
+        for block in read_range(fd, 0, self._claimed.length):
+            self._read += len(block)
+            yield block
+
+    def _target(self) -> Target:
+        transfer = self._transfer
+        return Target(
+            store=fleet().store_for(transfer.agent_id),
+            bucket=transfer.bucket,
+            path=transfer.object_name,
+            content_type=transfer.content_type,
+            part_size=transfer.part_size or 0,
+            metadata=self._metadata,
+            upload_id=transfer.upload_id,
+            there=self._there,
+            on_part=self._enter,
+            approve=check_expansion,
+        )
+
+    def _metadata(self, file: Checksums, stored: Checksums) -> dict[str, str]:
+        known = self._transfer
+        known.sha256, known.md5 = file.sha256, file.md5
+        known.stored_size = stored.size
+        known.stored_sha256, known.stored_md5 = stored.sha256, stored.md5
+        return object_metadata(known)
+
+    def _enter(self, part: Part) -> None:
+        """Raises LeaseLost when the file is somebody else's by now."""
+        entered = fleet().transact(
+            lambda session: enter_part(
+                session,
+                self._claimed,
+                part.number,
+                offset=part.offset,
+                length=part.length,
+                etag=part.etag,
+                bytes_done=self._read,
+            )
+        )
+        if not entered:
+            raise LeaseLost
+        report_progress(self._transfer, self._read)

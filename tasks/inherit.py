@@ -1,0 +1,149 @@
+"""Derivatives follow their file into its copy: their objects, their rows, how they were made."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import structlog
+from sqlalchemy.orm import Session
+
+from argosy.errors import ChecksumMismatch, Error
+from argosy.reference import FileReference
+from argosy.storage.checksum import etag_agrees
+from argosy.storage.copying import Place, Source, copy_object
+from argosy.storage.s3 import ObjectStore
+from models import Derivative, Making, Transfer, following, provenance
+from models.access import sees
+from models.derivatives import of_file
+from models.transitions import still_claimed
+from tasks.clean import abort_uploads
+from tasks.enrich import enriched
+from tasks.fleet import fleet
+from tasks.lease import Lease, LeaseLost
+
+log = structlog.get_logger(__name__)
+
+
+def inherit(transfer: Transfer, lease: Lease) -> None:
+    """Copy what was made of the original. May be repeated.
+
+    What the agent may not read, or what is not there as the books say, is left out: the
+    file itself is whole. Raises LeaseLost, and what is worth another attempt.
+    """
+    for one in fleet().transact(lambda session: _enter(session, transfer)):
+        lease.check()
+        try:
+            _copy(transfer, one, lease)
+        except Error as error:
+            if error.retryable:
+                raise
+            log.warning("derivative.left_out", kind=one.kind, code=error.code)
+            _leave_out(transfer, one)
+
+
+def _enter(session: Session, transfer: Transfer) -> list[Derivative]:
+    """Enter the rows before their objects come: a clean-up finds those by these.
+
+    Returns what is to be copied, as it is in the books of the original.
+    """
+    if not still_claimed(session, transfer):
+        raise LeaseLost
+    found = _followers(session, transfer)
+    for one in found:
+        following.inherit(session, one, transfer)
+    return [one for one in found if one.object_name]
+
+
+def _followers(session: Session, transfer: Transfer) -> list[Derivative]:
+    origin = transfer.copied_from or {}
+    if not origin.get("id"):
+        return []
+    made = (one for one in of_file(session, UUID(origin["id"])) if one.state == Making.MADE)
+    return [one for one in made if one.object_name is None or _follows(session, transfer, one)]
+
+
+def _follows(session: Session, transfer: Transfer, one: Derivative) -> bool:
+    """Not what is copied as the file itself, nor what the agent may not read."""
+    origin, path = transfer.copied_from or {}, one.object_name or ""
+    return path != origin["path"] and sees(session, transfer.agent_id, origin["bucket"], path)
+
+
+def _places(transfer: Transfer, one: Derivative) -> tuple[Place, Place]:
+    """From where, and to where."""
+    here = ((transfer.copied_from or {})["bucket"], one.object_name or "")
+    return here, (transfer.bucket, following.object_for(one, transfer) or "")
+
+
+def _copy(transfer: Transfer, one: Derivative, lease: Lease) -> None:
+    settings, store = fleet().settings, fleet().store_for(transfer.agent_id)
+    here, there = _places(transfer, one)
+    head = store.head(*here)
+    if head.size > settings.copy_threshold:
+        abort_uploads(store, *there)
+    copy_object(
+        store,
+        Source.of_head(here, head),
+        there,
+        content_type=head.content_type,
+        metadata=_described(transfer, head.metadata),
+        largest=settings.copy_threshold,
+        part_size=settings.copy_part_size,
+        check=lease.check,
+    )
+    _verify(store, there, one)
+
+
+def _described(transfer: Transfer, said: dict[str, str]) -> dict[str, str]:
+    """What is said of the original's derivative, but for whose it is and when it ends."""
+    kept = {name: value for name, value in said.items() if name != "expires-at"}
+    ends = {"expires-at": transfer.expires_at.isoformat()} if transfer.expires_at else {}
+    return kept | {"owner": str(transfer.agent_id), "transfer": str(transfer.id)} | ends
+
+
+def _verify(store: ObjectStore, there: Place, one: Derivative) -> None:
+    found = store.head(*there)
+    if found.size != one.size or etag_agrees(found.etag, md5=one.md5) is False:
+        raise ChecksumMismatch(f"{there[1]} is not the {one.kind} that the books know.")
+
+
+def _leave_out(transfer: Transfer, one: Derivative) -> None:
+    store = fleet().store_for(transfer.agent_id)
+    _, there = _places(transfer, one)
+    abort_uploads(store, *there)
+    store.delete(*there)
+
+    def work(session: Session) -> None:
+        entered = following.derivative_at(session, transfer.id, there[1])
+        if entered is not None:
+            following.forget(session, [entered.id])
+
+    fleet().transact(work)
+
+
+def copied(session: Session, transfer: Transfer) -> FileReference:
+    """The copy's reference, with all that came with it.
+
+    What was learnt of the original is in the books; of one that they do not know, its
+    reference says it.
+    """
+    reference = enriched(session, transfer, None)
+    said = FileReference.parse(transfer.reference or {})
+    if (transfer.copied_from or {}).get("id"):
+        return reference
+    return reference.model_copy(update={"facts": said.facts})
+
+
+def note_copy(session: Session, transfer: Transfer) -> None:
+    """Have the copy's provenance begin with its original's."""
+    origin = transfer.copied_from or {}
+    if origin.get("id"):
+        following.inherit_provenance(session, UUID(origin["id"]), transfer)
+    provenance.note(
+        session,
+        transfer.id,
+        step="copy",
+        parameters={"bucket": origin["bucket"], "path": origin["path"]},
+        source_sha256=transfer.sha256,
+        output_sha256=transfer.sha256,
+        agent_id=transfer.agent_id,
+    )

@@ -1,0 +1,215 @@
+"""Making the derivatives of one step: claimed, made by whoever claimed them, entered once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import structlog
+from sqlalchemy.orm import Session
+
+from argosy.errors import BY_CODE, Error, MediaError
+from argosy.naming import derived_folder
+from argosy.storage.content import Content
+from argosy.storage.s3 import ObjectStore
+from media.remake import sha256_of
+from media.versions import versions
+from models import Continuation, Derivative, Making, Outcome, Transfer
+from models.continuations import owed
+from models.derivatives import claim_derivatives, enter, finish_derivatives, of_file
+from models.provenance import note
+from models.transitions import record
+from tasks.claims import DerivativeClaim, PutBack, holding
+from tasks.describe import reference_to
+from tasks.fleet import fleet
+from tasks.lease import Lease, LeaseLost
+from tasks.messages import own_task_id, send_continuation
+from tasks.steps import MakingStep, keys_of
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Work:
+    """Derivatives of one stored file that are to be made, with the rights of one agent."""
+
+    transfer: Transfer
+    derivatives: Sequence[Derivative]
+    agent_id: UUID
+    lease: Lease
+
+    @property
+    def store(self) -> ObjectStore:
+        """Storage, as the agent sees it."""
+        return fleet().store_for(self.agent_id)
+
+    def content(self) -> Content:
+        """The file's own bytes, of the version that was uploaded."""
+        reference = reference_to(self.transfer, ())
+        expansion = fleet().settings.expansion
+        return Content(self.store, reference, etag=self.transfer.etag, expansion=expansion)
+
+    def path_of(self, leaf: str) -> str:
+        """Where a derivative is stored."""
+        return f"{derived_folder(self.transfer.object_name)}{leaf}"
+
+
+@dataclass(frozen=True)
+class Output:
+    """What came of one derivative; `columns` are its row's, `reason` why it was skipped."""
+
+    derivative: Derivative
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    reason: str | None = None
+    beside: Mapping[str, Any] = field(default_factory=dict)
+    """Parameters that its own name lacks, and without which it cannot be made again."""
+
+    @property
+    def state(self) -> Making:
+        """Where the row is then."""
+        return Making.SKIPPED if self.reason else Making.MADE
+
+    @property
+    def sha256(self) -> str | None:
+        """Of the output; of what was only learnt, of its canonical JSON."""
+        if self.reason:
+            return None
+        known: str | None = self.columns.get("sha256")
+        return known or sha256_of(self.columns["detail"])
+
+
+Maker = Callable[[Work, Any], Sequence[Output]]
+
+
+def make(
+    transfer: Transfer,
+    agent_id: UUID,
+    step: MakingStep,
+    maker: Maker,
+    *,
+    worker: str,
+    takeover: bool,
+) -> None:
+    """Have the derivatives of a step made, unless they are.
+
+    Raises the error that one of them failed with, PutBack while another worker is at one or
+    it will be tried again, LeaseLost.
+    """
+
+    def take(session: Session) -> tuple[Sequence[Derivative], Sequence[Derivative]]:
+        rows = enter(session, transfer.id, agent_id, keys_of(step))
+        seconds = fleet().settings.lease_seconds
+        claimed = claim_derivatives(
+            session, rows, lease_seconds=seconds, worker=worker, takeover=takeover
+        )
+        return claimed, rows
+
+    claimed, rows = fleet().transact(take)
+    if claimed:
+        _make(transfer, claimed, step, maker)
+    ours = {one.id for one in claimed}
+    for one in rows:
+        if one.id not in ours:
+            _check_made(one)
+
+
+def _check_made(one: Derivative) -> None:
+    """Raise the error that it failed with, or PutBack while it is not made."""
+    if one.state == Making.DUE:
+        raise PutBack("another worker is at it")
+    if one.state == Making.FAILED:
+        kind = BY_CODE.get(one.error_code or "", MediaError)
+        raise kind(one.reason or "", str(one.transfer_id))
+
+
+def _make(
+    transfer: Transfer, claimed: Sequence[Derivative], step: MakingStep, maker: Maker
+) -> None:
+    agent_id = claimed[0].agent_id or transfer.agent_id
+
+    def note_failure(session: Session, error: Error) -> None:
+        for one in claimed:
+            _note(session, transfer, one, "failed", None, {"code": error.code})
+
+    with holding(DerivativeClaim(transfer, claimed, note_failure)) as lease:
+        outputs = maker(Work(transfer, claimed, agent_id, lease), step)
+        try:
+            others = fleet().transact(lambda session: _enter(session, transfer, outputs))
+        except LeaseLost:
+            _remove_strays(transfer, outputs)
+            raise
+    log.info("derivative.made", step=step.step, transfer_id=str(transfer.id))
+    for continuation in others:
+        send_continuation(continuation)
+
+
+def _remove_strays(transfer: Transfer, outputs: Sequence[Output]) -> None:
+    """What was stored for a file that was deleted meanwhile would stay for ever.
+
+    As the service: the agent may not be able to, and nobody knows of these objects.
+    """
+    if fleet().transact(lambda session: of_file(session, transfer.id)):
+        return
+    for output in outputs:
+        if path := output.columns.get("object_name"):
+            fleet().store_as_service().delete(transfer.bucket, path)
+
+
+def _enter(
+    session: Session, transfer: Transfer, outputs: Sequence[Output]
+) -> Sequence[Continuation]:
+    """Enter what was made; also say who else waits for the file."""
+    for output in outputs:
+        facts = {**output.columns, "reason": output.reason}
+        if not finish_derivatives(session, [output.derivative], output.state, **facts):
+            raise LeaseLost
+        detail = {"reason": output.reason} if output.reason else None
+        _note(
+            session,
+            transfer,
+            output.derivative,
+            output.state,
+            output.sha256,
+            detail,
+            beside=output.beside,
+        )
+    return owed(session, transfer.id, but=own_task_id())
+
+
+def _note(
+    session: Session,
+    transfer: Transfer,
+    one: Derivative,
+    outcome: str,
+    sha256: str | None,
+    detail: Mapping[str, Any] | None,
+    *,
+    beside: Mapping[str, Any] | None = None,
+) -> None:
+    """Into the file's provenance, and into the audit."""
+    note(
+        session,
+        transfer.id,
+        step=one.kind,
+        parameters=json.loads(one.parameters) | dict(beside or {}),
+        source_sha256=transfer.sha256,
+        output_sha256=sha256,
+        outcome=outcome,
+        code=versions(one.kind),
+        agent_id=one.agent_id,
+        detail=detail,
+    )
+    record(
+        session,
+        f"derivative.{outcome}",
+        transfer,
+        agent_id=one.agent_id,
+        outcome=Outcome.FAILED if outcome == "failed" else Outcome.OK,
+        reason=(detail or {}).get("code"),
+        worker=one.worker,
+        epoch=one.epoch,
+        detail={"kind": one.kind, "parameters": one.parameters},
+    )
