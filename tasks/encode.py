@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from argosy.coding.encoder import Encoder
 from argosy.derived import Encoding
-from argosy.storage.body import BytesBody
+from argosy.storage.body import BLOCK_BYTES
 from argosy.storage.checksum import Checksums, Digest
 from argosy.storage.parts import part_size_for
 from argosy.storage.s3 import ObjectStore
@@ -100,7 +100,7 @@ class _Parts:
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._gathered = Pieces()
+        self._gathered, self._spare = Buffer(), Buffer()
         self._stored = Digest()
         self._parts: list[Part] = []
         self._sending: Future[None] | None = None
@@ -132,7 +132,8 @@ class _Parts:
 
     def _send_gathered(self) -> None:
         self._wait()
-        body, self._gathered = self._gathered, Pieces()
+        body, self._gathered = self._gathered, self._spare.empty()
+        self._spare = body  # until the next one is full it is sent
         offset = sum(part.length for part in self._parts)
         part = Part(len(self._parts) + 1, offset, body.size, body.md5)
         self._parts.append(part)
@@ -142,7 +143,7 @@ class _Parts:
         if self._sending:
             self._sending.result()
 
-    def _send(self, part: Part, body: Pieces) -> None:
+    def _send(self, part: Part, body: Buffer) -> None:
         target = self._target
         if target.there.get(part.number) == part.etag:
             return
@@ -166,12 +167,16 @@ class _Parts:
         target.on_part(part)
 
 
-class Pieces:
-    """A body that was gathered piece by piece, and is never put together."""
+class Buffer:
+    """The memory of one part, which is used again for a later one.
+
+    What was encoded is copied into it: pieces of many sizes, kept until their part is sent,
+    would leave a heap with holes that is several times as large.
+    """
 
     def __init__(self) -> None:
         self.size = 0
-        self._pieces: list[bytes] = []
+        self._memory = bytearray()
         self._md5 = hashlib.md5(usedforsecurity=False)
 
     @property
@@ -181,11 +186,21 @@ class Pieces:
 
     def add(self, piece: bytes) -> None:
         """The next bytes."""
-        self._pieces.append(piece)
-        self.size += len(piece)
+        end = self.size + len(piece)
+        if end > len(self._memory):
+            self._memory.extend(bytes(end - len(self._memory)))
+        self._memory[self.size : end] = piece
+        self.size = end
         self._md5.update(piece)
 
     def blocks(self) -> Iterator[memoryview]:
         """A fresh pass, without a copy."""
-        for piece in self._pieces:
-            yield from BytesBody(piece).blocks()
+        with memoryview(self._memory) as whole:
+            for start in range(0, self.size, BLOCK_BYTES):
+                with whole[start : min(start + BLOCK_BYTES, self.size)] as block:
+                    yield block
+
+    def empty(self) -> Buffer:
+        """The same memory, for another part."""
+        self.size, self._md5 = 0, hashlib.md5(usedforsecurity=False)
+        return self

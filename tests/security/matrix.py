@@ -116,6 +116,7 @@ share a folder    here b else bucket_not_found, here s else access_denied
 unshare           here b else bucket_not_found, here s else access_denied
 delete            here r else object_not_found, here w else access_denied
 pin               here r else object_not_found
+copy            here r else object_not_found, here b else bucket_not_found, own w else access_denied
 """
 """The same for the tasks, which answer with an error's code. `s` is in SHARERS, `b` is a place
 in one of the fleet's buckets."""

@@ -123,7 +123,7 @@ def test_an_error(sender: Sender, spool: Path) -> None:
 
 def test_progress(deployment: Deployment, sender: Sender, spool: Path) -> None:
     seen: list[dict[str, Any]] = []
-    result = upload(deployment, sender, 101 * MB).delay()
+    result = upload(deployment, sender, 400 * MB).delay()
     result.get(timeout=RESULT_SECONDS, on_message=seen.append)
     moved = [one["result"]["bytes_done"] for one in seen if one["status"] == "PROGRESS"]
     assert moved

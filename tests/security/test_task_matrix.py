@@ -111,6 +111,7 @@ ASKED: Asked = {
     "unshare": lambda r: ("unshare", [r.place, [r.world.friend.name]]),
     "delete": lambda r: ("delete", [r.reference]),
     "pin": lambda r: ("pin", [str(uuid4()), [r.reference], r.world.friend.name]),
+    "copy": lambda r: ("copy", [r.reference]),
 }
 """The task of each operation, and what it is called with."""
 
@@ -197,6 +198,13 @@ def _is_uploaded(r: Request, result: dict[str, Any]) -> None:
     r.world.service.rest("DELETE", f"object/{reference.bucket}/{reference.path}").raise_for_status()
 
 
+def _is_copied(r: Request, result: dict[str, Any]) -> None:
+    reference = FileReference.parse(result)
+    assert reference.path.startswith(f"{r.world.id_of(r.caller)}/")
+    assert r.world.bytes_of(reference.bucket, reference.path) == r.here.content
+    r.world.service.rest("DELETE", f"object/{reference.bucket}/{reference.path}").raise_for_status()
+
+
 def _is_downloaded(r: Request, result: str) -> None:
     assert result == str(r.destination)
     assert r.destination.read_bytes() == r.here.content
@@ -218,5 +226,6 @@ DONE: dict[str, Callable[[Request, Any], None]] = {
     "unshare": _is_as_before,
     "delete": _is_deleted,
     "pin": _is_as_before,
+    "copy": _is_copied,
 }
 """What is there afterwards, besides grants."""
