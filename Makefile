@@ -40,7 +40,8 @@ up: $(INSTALLED) ## Leave the whole deployment running on this machine, until Ct
 AT_ONCE := --numprocesses 2 --dist loadfile
 LOCAL := tests/integration/stack tests/integration/supabase tests/integration/test_demo.py
 MEDIA := tests/unit/media tests/unit/coding tests/integration/test_content.py \
-	tests/integration/test_processing.py tests/integration/test_compressed_uploads.py \
+	tests/integration/test_processing.py tests/integration/test_processing_races.py \
+	tests/integration/test_compressed_uploads.py \
 	tests/integration/test_copies.py tests/integration/test_delete.py \
 	tests/integration/client/test_encoded.py tests/integration/client/test_encoded_faults.py \
 	tests/faults/test_processing_kills.py

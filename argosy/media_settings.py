@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import Field
-from pydantic_settings import BaseSettings
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1024 * 1024
 Edge = Annotated[int, Field(ge=1, le=16_384)]
@@ -31,6 +31,8 @@ PROCESS: dict[str, tuple[Step, ...]] = {
 class MediaSettings(BaseSettings):
     """How files are looked at, pictured and compressed."""
 
+    model_config = SettingsConfigDict(env_prefix="ARGOSY_", extra="ignore", frozen=True)
+
     process: dict[str, tuple[Step, ...]] = Field(
         PROCESS,
         description='What is done with a file that is uploaded with `process="auto"`, as JSON: '
@@ -43,7 +45,7 @@ class MediaSettings(BaseSettings):
         "WebP needs 16 bytes a pixel.",
     )
     decoder_cpu_seconds: int = Field(
-        60, ge=1, description="Processor time that a decoding process may take."
+        30, ge=1, description="Processor time that a decoding process may take."
     )
     decoder_seconds: float = Field(
         300, gt=0, description="Time that a decoding process may take, waiting included."
@@ -65,7 +67,7 @@ class MediaSettings(BaseSettings):
         "webp", description="Format of thumbnails that name none."
     )
     thumbnail_quality: int = Field(80, ge=1, le=100, description="Quality of thumbnails.")
-    compress_level: int = Field(3, ge=1, le=19, description="Level of zstd; of gzip 9 at most.")
+    compress_level: int = Field(3, ge=1, le=12, description="Level of zstd; of gzip 9 at most.")
     compress_saving: float = Field(
         0.05, ge=0, lt=1, description="Share that compression must save to be done."
     )

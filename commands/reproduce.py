@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from argosy.errors import Error
+from argosy.media_settings import MediaSettings
+from argosy.settings import load
 from commands import refs
 from commands.account import client
 from commands.exits import Exit
 from commands.kinds import ref_argument
-from commands.output import columns, document, json_option
+from commands.output import columns, document, json_option, note
 
 if TYPE_CHECKING:
     from argosy.client import Client
@@ -49,13 +51,16 @@ def reproduce(*, ref: str, as_json: bool) -> None:
 
     REF is as for download. The file is downloaded, each step of its provenance is done on
     this machine with the parameters that were noted, and the SHA-256 of what comes out is
-    compared with the one that was noted. Exits with 1 where one differs; other versions of
-    the libraries may make other bytes, and are named.
+    compared with the one that was noted. Exits with 1 where one differs or cannot be made
+    here. Other versions of the libraries may make other bytes: they are named. Pages of a
+    PDF that does not have its fonts in it show those of the machine.
 
     Example: argosy reproduce agent-transfers/6f.../9a.../photo.jpg
     """
     with client() as agent:
         results = list(_made_again(agent, refs.reference(agent, ref)))
+    if not results:
+        note("Nothing was made of this file that could be made again.")
     for result in results if as_json else ():
         document({**asdict(result), "same": result.same})
     if not as_json:
@@ -77,7 +82,8 @@ def _made_again(agent: Client, reference: FileReference) -> Iterator[Result]:
     steps = [one for one in agent.provenance(reference) if _is_repeatable(one)]
     if not steps:
         return
-    with TemporaryDirectory(prefix="argosy-") as folder, Workshop(Limits()) as workshop:
+    limits = Limits.of(load(MediaSettings))
+    with TemporaryDirectory(prefix="argosy-") as folder, Workshop(limits) as workshop:
         local = agent.download_file(reference, Path(folder) / "file")
         with local.open("rb") as file:
             for step in steps:
@@ -100,11 +106,12 @@ def _again(
             FileSource(file, reference.size),
             name,
             parameters,
-            name=reference.name,
-            content_type=reference.content_type,
         )
     except Error as error:
-        return Result(name, parameters, step["output_sha256"], "", error.message)
+        return Result(name, parameters, step["output_sha256"], "", f"not made: {error.message}")
+    except KeyError as missing:
+        words = f"not made: another version has noted it, without {missing}"
+        return Result(name, parameters, step["output_sha256"], "", words)
     remark = "same" if here == step["output_sha256"] else _difference(step)
     return Result(name, parameters, step["output_sha256"], here, remark)
 

@@ -10,6 +10,8 @@ from media.words import MAX_WORD
 
 NAME = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]*/[a-z0-9][a-z0-9!#$&^_.+-]*")
 """RFC 6838, section 4.2."""
+TYPES = mimetypes.MimeTypes(filenames=())
+"""Python's own: the machine's lists differ, and would make other facts."""
 NOTHING = frozenset({"", UNKNOWN, "binary/octet-stream", "application/x-unknown",
                      "application/unknown", "application/force-download"})  # fmt: skip
 """Types that say only that somebody did not know."""
@@ -85,7 +87,7 @@ def said_of(declared: str, name: str) -> str:
     said = plain(declared)
     if said not in NOTHING:
         return said
-    guessed, packed = mimetypes.guess_type(name, strict=False)
+    guessed, packed = TYPES.guess_type(name, strict=False)
     return plain(guessed) if guessed and not packed else ""
 
 

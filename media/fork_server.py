@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import gc
 import importlib
-import mimetypes
 import os
 import selectors
 import signal
@@ -31,6 +30,7 @@ END = struct.Struct(">iQd")
 """How a child ended: status of wait(2), most bytes resident, seconds of processor time."""
 READY = b"ready"
 LOOK_SECONDS = 2.0
+TEXT_BYTES = 64 * 1024 * 1024
 LINE = 3
 """The child's line to the worker has this descriptor: all above it are closed."""
 LOADED = (
@@ -55,10 +55,11 @@ def serve(control: int, decoder: str) -> None:
 
 
 def _loaded(decoder: str) -> Work:
-    from PIL import Image
+    from PIL import Image, PngImagePlugin
 
     Image.init()
-    mimetypes.init()  # Reads the system's list, which a child may not.
+    # Whole drawings and profiles lie in there; what a child may hold is bounded in any case.
+    PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = TEXT_BYTES
     for name in LOADED:
         importlib.import_module(name)
     work: Work = importlib.import_module(decoder).work

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, BinaryIO
 
+from pydantic import ValidationError
+
 from argosy.facts import Facts, Kind
 from media.archive_facts import archive_facts
 from media.av_facts import recording_facts
@@ -33,6 +35,9 @@ ALLOWANCE: dict[Kind, int] = {
 4 MiB more."""
 
 
+_NOT_TOLD = "What the file says of itself cannot be told."
+
+
 def inspect(file: BinaryIO, size: int, *, name: str, declared_type: str, private: bool) -> Facts:
     """What `file`, of `size` bytes, says of itself.
 
@@ -56,13 +61,11 @@ def inspect(file: BinaryIO, size: int, *, name: str, declared_type: str, private
     parts, problem = _looked(reader, head, found, said, private=private)
     kind, found = refined(found, parts, said, head)
     content_type, contradicted = _settled(found, declared_type, said, parts)
-    return Facts(
-        kind=kind,
-        content_type=content_type,
-        declared_type=contradicted,
-        problem=problem,
-        **parts,
-    )
+    known = {"kind": kind, "content_type": content_type, "declared_type": contradicted}
+    try:
+        return Facts.model_validate({**known, "problem": problem, **parts})
+    except ValidationError:
+        return Facts(kind="other", content_type=UNKNOWN, problem=_NOT_TOLD)
 
 
 def _settled(

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from argosy.errors import DecoderStopped
+from argosy.media_settings import MediaSettings
 from media.fork_server import END
 from media.source import ByteSource
 from media.wire import (
@@ -41,6 +42,16 @@ class Limits:
     cpu_seconds: int = 60
     seconds: float = 300
     pixels: int = 90_000_000
+
+    @classmethod
+    def of(cls, settings: MediaSettings) -> Limits:
+        """As the settings have them."""
+        return cls(
+            memory_mb=settings.decoder_memory_mb,
+            cpu_seconds=settings.decoder_cpu_seconds,
+            seconds=settings.decoder_seconds,
+            pixels=settings.image_pixels,
+        )
 
 
 @dataclass(frozen=True)
@@ -170,7 +181,8 @@ def why(end: End, limits: Limits) -> str:
     number = os.WTERMSIG(end.status)
     if number == signal.SIGXCPU or end.cpu >= limits.cpu_seconds:
         return f"The decoder took more than {limits.cpu_seconds} s of processor time for the file"
-    name = signal.Signals(number).name
+    known = number in set(signal.Signals)  # a real-time signal has no name
+    name = signal.Signals(number).name if known else f"signal {number}"
     return f"The decoder died of {name} on the file; it may have {limits.memory_mb} MB"
 
 

@@ -19,7 +19,7 @@ from media.shrinking import fitted, shrunk
 
 SHARE = 10
 """The frame is taken after one tenth: first frames are often black."""
-MOST_PACKETS = 2000
+MOST_PACKETS = 500
 OPTIONS = {"protocol_whitelist": "none"}
 TURNS = {
     90: Image.Transpose.ROTATE_90,

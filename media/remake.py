@@ -40,20 +40,17 @@ def made_again(
     source: ByteSource,
     step: str,
     parameters: Mapping[str, Any],
-    *,
-    name: str,
-    content_type: str,
 ) -> str:
     """The SHA-256 of what a step makes of these bytes, as its provenance has it.
 
-    `name` and `content_type` (as it was declared) are what `inspect` goes by.
-    Raises InvalidRequest for a step that is unknown here, and what the step itself raises.
+    Raises InvalidRequest for a step that is unknown here, KeyError for a parameter that was
+    not noted, and what the step itself raises.
     """
     if step == "inspect":
         facts = workshop.inspect(
             source,
-            name=name,
-            declared_type=content_type,
+            name=parameters["name"],
+            declared_type=parameters["declared_type"],
             private=parameters["private"],
             traffic=parameters["traffic"],
         )

@@ -15,6 +15,8 @@ from media.xml_root import root_of
 
 HEAD_BYTES = 64 * 1024
 """How much of a file's beginning `content_type_of` can use; 4 KiB do for most."""
+SHORT_MARKS = frozenset({"video/quicktime", "video/mp2t"})
+"""Their marks are letters that a text may have in that place."""
 EMPTY = "application/x-empty"
 UNKNOWN = "application/octet-stream"
 
@@ -33,7 +35,9 @@ TEXTS = frozenset(
         "xhtml+xml", "x-python-code", "x-perl", "x-ruby", "pgp-signature", "x-pem-file",
     )
 )  # fmt: skip
-OPEN_DOCUMENT = re.compile(rb"mimetype(application/[a-z0-9.+-]+)")
+OPEN_DOCUMENT = re.compile(
+    rb"mimetype(application/(?:epub\+zip|vnd\.oasis\.opendocument\.[a-z-]{1,40}))"
+)
 OFFICE = (
     (b"word/", "application/vnd.openxmlformats-officedocument.wordprocessingml.document"),
     (b"xl/", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
@@ -48,11 +52,12 @@ def content_type_of(head: bytes, tail: bytes = b"") -> str:
     """
     if not head:
         return EMPTY
-    if found := magic_of(head):
+    encoding = encoding_of(head)
+    found = magic_of(head)
+    if found and not (found in SHORT_MARKS and encoding):
         return _zipped(head, tail) if found == "application/zip" else found
     if _is_late_pdf(head, tail):
         return "application/pdf"
-    encoding = encoding_of(head)
     return UNKNOWN if encoding is None else _text_type(head, encoding)
 
 
@@ -78,10 +83,8 @@ def is_text_type(content_type: str) -> bool:
 
 def _zipped(head: bytes, tail: bytes) -> str:
     """Documents that are ZIP files: OpenDocument and EPUB name their type in the first entry."""
-    first = OPEN_DOCUMENT.match(head[30:200])
-    if first:
-        length = int.from_bytes(head[22:26], "little")
-        return first[1][: length or None].decode("ascii").split("PK")[0]
+    if first := OPEN_DOCUMENT.match(head[30:200]):
+        return first[1].decode("ascii")
     if b"[Content_Types].xml" not in head + tail:
         return "application/zip"
     names = re.findall(rb"(?:word|xl|ppt)/", head + tail)

@@ -53,11 +53,10 @@ def _number(field: bytes) -> int:
     """Octal digits, or with the first bit set a binary number (GNU, for 8 GiB and more)."""
     if field[0] & 0x80:
         return int.from_bytes(bytes([field[0] & 0x7F]) + field[1:], "big")
-    digits = field.strip(b" \0").partition(b"\0")[0]
-    try:
-        return int(digits or b"0", 8)
-    except ValueError:
-        raise Unreadable("The tar is damaged: an entry's size is no number.") from None
+    digits = field.strip(b" \0").partition(b"\0")[0] or b"0"
+    if digits.strip(b"01234567"):
+        raise Unreadable("The tar is damaged: an entry's size is no number.")
+    return int(digits, 8)
 
 
 def _pax_size(reader: Reader, at: int, size: int) -> int | None:

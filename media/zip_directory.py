@@ -55,7 +55,7 @@ def zip_directory(reader: Reader) -> ArchiveFacts:
 def _directory(reader: Reader) -> Directory:
     start = max(reader.size - MAX_COMMENT - 22, 0)
     tail = reader.at(start, MAX_COMMENT + 22)
-    at = tail.rfind(END)
+    at = _end_record(tail)
     if at < 0 or len(tail) < at + 22:
         raise Unreadable("The ZIP file is cut short: its directory, at the end, is missing.")
     length, offset = struct.unpack("<II", tail[at + 12 : at + 20])
@@ -63,6 +63,14 @@ def _directory(reader: Reader) -> Directory:
         return _directory64(reader, start + at)
     before = start + at - length  # as it lies: bytes before the archive shift its offsets
     return Directory(before if before >= 0 else offset, length)
+
+
+def _end_record(tail: bytes) -> int:
+    """Where it begins: the last whose comment ends with the file, else the last there is."""
+    at = last = tail.rfind(END)
+    while at >= 0 and at + 22 + int.from_bytes(tail[at + 20 : at + 22], "little") != len(tail):
+        at = tail.rfind(END, 0, at)  # that one stood in a comment
+    return at if at >= 0 else last
 
 
 def _directory64(reader: Reader, end: int) -> Directory:

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from models.batch import at_once
 from models.continuation import Continuation
+from models.derivative import Derivative
 from models.transfer import ENDED, State, Transfer
 
 MOST_PUBLICATIONS = 30
@@ -83,6 +84,7 @@ def due_continuations(
         .where(Continuation.settled_at.is_(None), Continuation.republish_at < func.now())
         .where(Transfer.state.in_(ENDED), Transfer.ended_at < _ago(republish_seconds))
         .where(Continuation.publications < MOST_PUBLICATIONS)
+        .where(or_(Continuation.steps.is_(None), ~_is_worked_on()))
         .limit(limit)
         .with_for_update(of=Continuation, skip_locked=True)
     )
@@ -124,6 +126,14 @@ def due_cleanups(session: Session, *, limit: int, republish_seconds: float) -> S
         .returning(Transfer.id)
         .execution_options(**_NO_SYNC)
     ).all()
+
+
+def _is_worked_on() -> ColumnElement[bool]:
+    """Whether somebody makes a derivative of the file: who waits hears of it then."""
+    held = select(Derivative.id).where(
+        Derivative.transfer_id == Continuation.transfer_id, Derivative.lease_until > func.now()
+    )
+    return held.exists()
 
 
 def _unsettled() -> Select[Continuation]:

@@ -29,7 +29,8 @@ STATES = ", ".join(f"'{state}'" for state in Making)
 class Derivative(Base):
     """One derivative; kind and parameters name it, so that making it twice makes one.
 
-    `agent_id` is whose rights it is made with. `object_name` is None for what was only
+    `agent_id` is whose rights it is made with, `task_id` the request for which it is held.
+    `object_name` is noted before anything is stored there; it is None for what was only
     learnt: then `detail` has it. `reason` says why it failed or was skipped.
     """
 
@@ -52,6 +53,7 @@ class Derivative(Base):
     attempts: Mapped[int] = mapped_column(server_default="0")
     lease_until: Mapped[datetime | None]
     worker: Mapped[str | None]
+    task_id: Mapped[UUID | None]
     republish_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
     # What came of it.

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, func, literal, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Select, and_, func, literal, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -48,12 +48,14 @@ def enter(
 
 
 def ask_again(session: Session, transfer_id: UUID, agent_id: UUID, wanted: Iterable[Key]) -> None:
-    """Have those of them that failed or were skipped tried once more, with this agent's rights."""
+    """Have those of them tried once more that were not made and that nobody is making."""
+    failed = Derivative.state.in_((Making.FAILED, Making.SKIPPED))
+    waits = and_(Derivative.state == Making.DUE, Derivative.lease_until.is_(None))
     session.execute(
         update(Derivative)
         .where(Derivative.transfer_id == transfer_id)
         .where(tuple_(Derivative.kind, Derivative.parameters).in_(list(wanted)))
-        .where(Derivative.state.in_((Making.FAILED, Making.SKIPPED)))
+        .where(or_(failed, waits))
         .values(
             state=Making.DUE,
             agent_id=agent_id,
@@ -72,23 +74,31 @@ def claim_derivatives(
     session: Session,
     wanted: Sequence[Derivative],
     *,
+    agent_id: UUID,
+    task_id: UUID,
     lease_seconds: float,
     worker: str,
     takeover: bool = False,
 ) -> Sequence[Derivative]:
-    """Take those that are due and that nobody holds; `takeover` ignores a standing lease."""
+    """Take those that are due and that nobody holds, to make them with this agent's rights.
+
+    `takeover` ignores a standing lease, but only of the same request: its message came back.
+    """
     free = or_(Derivative.lease_until.is_(None), Derivative.lease_until < func.now())
+    ours = and_(literal(takeover), Derivative.task_id == task_id)
     lease_end = func.now() + timedelta(seconds=lease_seconds)
     return session.scalars(
         update(Derivative)
         .where(Derivative.id.in_([derivative.id for derivative in wanted]))
-        .where(Derivative.state == Making.DUE, or_(free, literal(takeover)))
+        .where(Derivative.state == Making.DUE, or_(free, ours))
         .values(
             epoch=Derivative.epoch + 1,
             attempts=Derivative.attempts + 1,
             lease_until=lease_end,
             republish_at=lease_end,
             worker=worker,
+            agent_id=agent_id,
+            task_id=task_id,
         )
         .returning(Derivative)
         .execution_options(**_NO_SYNC)
@@ -130,6 +140,11 @@ def finish_derivatives(
     return _change(session, claimed, state=state, lease_until=None, updated_at=func.now(), **facts)
 
 
+def note_object(session: Session, claimed: Derivative, object_name: str) -> bool:
+    """Note where a claimed derivative will be stored; False when the claim was lost."""
+    return _change(session, [claimed], object_name=object_name)
+
+
 def waiting_for(
     session: Session, *, limit: int, republish_seconds: float
 ) -> Sequence[Continuation]:
@@ -138,6 +153,7 @@ def waiting_for(
     late = (
         select(Derivative.id)
         .where(Derivative.state == Making.DUE, Derivative.republish_at < func.now(), free)
+        .where(_is_awaited())
         .order_by(Derivative.republish_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -156,8 +172,17 @@ def waiting_for(
     ).all()
 
 
+def _is_awaited() -> ColumnElement[bool]:
+    waits = (
+        select(Continuation.task_id)
+        .where(Continuation.transfer_id == Derivative.transfer_id)
+        .where(Continuation.settled_at.is_(None), Continuation.steps.is_not(None))
+    )
+    return waits.exists()
+
+
 def _change(session: Session, claimed: Sequence[Derivative], **values: Any) -> bool:
-    """All of them, or it is undone by whoever hears that it was not all."""
+    """Change those that are still held; whether that was all of them."""
     changed = session.scalars(
         update(Derivative)
         .where(_held(claimed))

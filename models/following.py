@@ -58,6 +58,15 @@ def inherit_provenance(session: Session, source_id: UUID, heir: Transfer) -> Non
     )
 
 
+def forget_all(session: Session, transfer_id: UUID) -> Sequence[str]:
+    """Take all that was derived of a file out of the books; returns where it may lie."""
+    gone = delete(Derivative).where(Derivative.transfer_id == transfer_id)
+    names = session.scalars(
+        gone.returning(Derivative.object_name).execution_options(synchronize_session=False)
+    )
+    return [name for name in names if name]
+
+
 def forget(session: Session, derivatives: Sequence[UUID]) -> None:
     """Take derivatives out of the books: their objects are gone."""
     gone = delete(Derivative).where(Derivative.id.in_(derivatives))

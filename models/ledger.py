@@ -310,10 +310,15 @@ def _count_down(
 
 
 def stored_parts(session: Session, transfer_id: UUID) -> Sequence[Chunk]:
-    """The parts of a transfer in ascending order, without the digest."""
+    """The parts of a transfer in ascending order, without the digest.
+
+    Not those of an earlier try to encode it, which had more of them.
+    """
     return session.scalars(
         select(Chunk)
+        .join(Transfer, Transfer.id == Chunk.transfer_id)
         .where(Chunk.transfer_id == transfer_id, Chunk.number != DIGEST)
+        .where(or_(Transfer.part_count.is_(None), Chunk.number <= Transfer.part_count))
         .order_by(Chunk.number)
     ).all()
 

@@ -17,7 +17,7 @@ from models import FILES, Access, Act, Agent, Continuation, State, Transfer
 from models.access import decide, sees
 from models.continuations import add
 from models.derivatives import ask_again
-from models.following import derivative_at
+from models.following import COMPRESSED, derivative_at
 from models.transitions import record
 from tasks.base import RequestTask
 from tasks.claims import PutBack
@@ -102,20 +102,26 @@ def stored_file(session: Session, agent: Agent, reference: FileReference) -> Tra
     Raises ObjectNotFound, also for what the agent may not read; InvalidReference.
     """
     transfer = session.get(Transfer, reference.id)
-    if not sees(session, agent.id, reference.bucket, reference.path):
+    paths = {reference.path, transfer.object_name if transfer else reference.path}
+    if not all(sees(session, agent.id, reference.bucket, path) for path in paths):
         raise ObjectNotFound(
             f"{reference.name} is not in {reference.bucket}, or agent {agent.name} may not read it."
         )
     if transfer is None or transfer.kind not in FILES or transfer.state != State.COMPLETED:
         raise ObjectNotFound(f"{reference.name} is not in the fleet's books: register it first.")
-    at_it = reference.path == transfer.object_name
-    if reference.bucket != transfer.bucket or not (
-        at_it or derivative_at(session, transfer.id, reference.path)
-    ):
+    if reference.bucket != transfer.bucket or not _is_of(session, transfer, reference.path):
         raise InvalidReference(
             f"{reference.name} is not at {reference.path}: ask its owner for a new reference."
         )
     return transfer
+
+
+def _is_of(session: Session, transfer: Transfer, path: str) -> bool:
+    """Whether the file lies there, as it was sent or compressed."""
+    if path == transfer.object_name:
+        return True
+    one = derivative_at(session, transfer.id, path)
+    return one is not None and one.kind == COMPRESSED
 
 
 def _check_rights(

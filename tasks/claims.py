@@ -181,9 +181,10 @@ class DerivativeClaim:
             error_code=error.code,
             reason=error.message[:1000],
         )
-        if failed:
-            self.note(session, error)
-        return failed
+        if not failed:
+            raise LeaseLost  # and nothing of it is entered
+        self.note(session, error)
+        return True
 
 
 @contextmanager

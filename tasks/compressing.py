@@ -8,12 +8,12 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from argosy.coding.expansion import most_expanded
 from argosy.coding.worth import Verdict, is_worth, sample_ranges
 from argosy.derived import Encoding, Stored
 from argosy.description import object_metadata
-from argosy.errors import ChecksumMismatch, Error
+from argosy.errors import ChecksumMismatch, Error, InternalError, UploadNotFound
 from argosy.storage.checksum import Checksums
-from argosy.storage.content import most_expanded
 from argosy.storage.s3 import StoredPart
 from media.sniff import content_type_of
 from media.versions import versions
@@ -34,7 +34,7 @@ def compress(work: Work, step: CompressStep) -> Sequence[Output]:
     one = work.derivatives[0]
     if reason := _reason_against(work, step):
         return [Output(one, reason=reason)]
-    path = work.path_of(f"compress-{step.level}.{SUFFIXES[step.encoding]}")
+    path = work.place(one, f"compress-{step.level}.{SUFFIXES[step.encoding]}")
     copying = _Copying(work, step, path)
     try:
         sent = copying.send()
@@ -42,6 +42,8 @@ def compress(work: Work, step: CompressStep) -> Sequence[Output]:
     except NotWorth as verdict:
         copying.clear()
         return [Output(one, reason=verdict.reason)]
+    except UploadNotFound as error:  # a worker that is too late has ended it: begin anew
+        raise InternalError(error.message) from error
     except BaseException:
         copying.clear()
         raise
@@ -82,6 +84,8 @@ def judge(
         encoding=step.encoding,
         level=step.level,
         saving=fleet().settings.compress_saving,
+        size=size,
+        expansion=fleet().settings.expansion,
     )
 
 

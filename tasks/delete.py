@@ -15,7 +15,7 @@ from argosy.naming import is_derived
 from models import Access, Agent, Derivative
 from models.access import decide, sees
 from models.derivatives import of_file
-from models.following import derivative_at, forget
+from models.following import derivative_at, forget, forget_all
 from models.grants import revoke_all
 from models.transitions import record
 from tasks.act import Entered, act
@@ -30,13 +30,15 @@ from tasks.sharing import file_behind, file_of
 class Doomed:
     """What goes: an object, and before it what was derived of it.
 
-    `by_fleet` are those that the agent may not write itself, although it may the file: it was
-    given that before what is derived was given along.
+    `transfer_id` is the file's, where it is a file. `by_fleet` are those that the agent may
+    not write itself, although it may the file: it was given that before what is derived was
+    given along.
     """
 
     name: str
     place: Place
     derived: Sequence[Derivative] = ()
+    transfer_id: UUID | None = None
     by_fleet: frozenset[str] = frozenset()
 
 
@@ -50,10 +52,13 @@ def delete(self: RequestTask, reference: dict[str, Any]) -> None:
     doomed = act(self, DeleteRequest, _may_delete, reference=reference)
     try:
         _remove(self.request.acting_for, doomed)
-        if not fleet().transact(lambda session: _enter(session, self, doomed)):
+        late = fleet().transact(lambda session: _enter(session, self, doomed))
+        if late is None:
             raise AccessDenied(
                 f"Storage kept {doomed.name}: row-level security does not let it go."
             )
+        for path in late:
+            fleet().store_as_service().delete(doomed.place.bucket, path)
     except Error as error:  # the sender may try again; a worker must not wait for Storage
         refuse(self, error)
         raise
@@ -91,7 +96,7 @@ def _doomed(session: Session, agent: Agent, request: DeleteRequest) -> Doomed:
         by_fleet -= {path for path in by_fleet if _may_write(session, agent, place.bucket, path)}
     else:  # what the agent may not delete itself nobody deletes for it
         by_fleet = set()
-    return Doomed(request.reference.name, place, derived, frozenset(by_fleet))
+    return Doomed(request.reference.name, place, derived, transfer.id, frozenset(by_fleet))
 
 
 def _may_write(session: Session, agent: Agent, bucket: str, path: str) -> bool:
@@ -109,12 +114,16 @@ def _remove(agent_id: UUID, doomed: Doomed) -> None:
     store.delete(doomed.place.bucket, doomed.place.path)
 
 
-def _enter(session: Session, task: RequestTask, doomed: Doomed) -> bool:
-    """Take out of the books what is gone; False where Storage kept the file itself."""
+def _enter(session: Session, task: RequestTask, doomed: Doomed) -> Sequence[str] | None:
+    """Take out of the books what is gone; None where Storage kept the file itself.
+
+    Returns where lies, or will lie, what was begun to be derived meanwhile.
+    """
     agent_id, place = task.request.acting_for, doomed.place
     forget(session, [one.id for one in doomed.derived])
     if sees(session, agent_id, place.bucket, place.path):
-        return False
+        return None
+    late = forget_all(session, doomed.transfer_id) if doomed.transfer_id else ()
     for path in filter(None, (one.object_name for one in doomed.derived)):
         revoke_all(session, bucket=place.bucket, path=path)
     record(
@@ -128,4 +137,4 @@ def _enter(session: Session, task: RequestTask, doomed: Doomed) -> bool:
             "derivatives": len(doomed.derived),
         },
     )
-    return True
+    return late

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import structlog
+from sqlalchemy.orm import Session
 
 from argosy.derived import Encoding
 from argosy.storage.body import read_range
@@ -13,7 +14,7 @@ from argosy.storage.checksum import Checksums
 from argosy.storage.parts import count_parts
 from models import Chunk, Transfer
 from models.encoded import enter_part, store_plain, stored_etags
-from tasks.compressing import NotWorth, check_expansion
+from tasks.compressing import NotWorth, check_expansion, check_worth, note_skipped
 from tasks.describe import object_metadata
 from tasks.encode import Part, Target, send_encoded
 from tasks.fleet import fleet
@@ -37,25 +38,28 @@ def encode_upload(transfer: Transfer, claimed: Chunk, lease: Lease) -> dict[str,
         return going.run()
     except NotWorth as verdict:
         log.info("upload.not_compressed", reason=verdict.reason)
-        _store_plain(transfer, claimed, verdict.file)
+        _store_plain(transfer, claimed, verdict)
     return None
 
 
-def _store_plain(transfer: Transfer, claimed: Chunk, file: Checksums) -> None:
+def _store_plain(transfer: Transfer, claimed: Chunk, verdict: NotWorth) -> None:
     settings, size, part_size = fleet().settings, transfer.size or 0, transfer.part_size or 1
     part_size = part_size if transfer.upload_id else size
-    numbers = fleet().transact(
-        lambda session: store_plain(
+
+    def work(session: Session) -> Sequence[int] | None:
+        note_skipped(session, transfer, verdict.reason)
+        return store_plain(
             session,
             claimed,
             count_parts(size, part_size),
             part_size,
             window=settings.window,
             republish_seconds=settings.republish_seconds,
-            sha256=file.sha256,
-            md5=file.md5,
+            sha256=verdict.file.sha256,
+            md5=verdict.file.md5,
         )
-    )
+
+    numbers = fleet().transact(work)
     if numbers is None:
         raise LeaseLost
     send_chunks(transfer.id, numbers)
@@ -105,8 +109,14 @@ class _Encoding:
             upload_id=transfer.upload_id,
             there=self._there,
             on_part=self._enter,
-            approve=check_expansion,
+            approve=self._approve,
         )
+
+    def _approve(self, file: Checksums, stored: Checksums) -> None:
+        """Raise NotWorth."""
+        check_expansion(file, stored)
+        if self._transfer.compress == "auto":
+            check_worth(file, stored)
 
     def _metadata(self, file: Checksums, stored: Checksums) -> dict[str, str]:
         known = self._transfer

@@ -15,6 +15,8 @@ from models import Derivative, Making, Transfer
 from models.derivatives import of_file
 from models.grants import granted_on
 from tasks.describe import reference_to
+from tasks.fleet import fleet
+from tasks.steps import canonical
 
 
 def enriched(session: Session, transfer: Transfer, encoding: str | None) -> FileReference:
@@ -44,11 +46,15 @@ def _is_told(derivative: Derivative) -> bool:
 
 
 def _facts(derivatives: Iterable[Derivative]) -> Facts | None:
-    """What was learnt last."""
-    facts = None
-    for one in derivatives:
-        if one.kind == "inspect" and one.state == Making.MADE:
-            facts = Facts.model_validate(one.detail)
+    """What was learnt, no more of it than the settings ask for now."""
+    made = (one for one in derivatives if one.kind == "inspect" and one.state == Making.MADE)
+    found = {one.parameters: one.detail for one in made}
+    asks = fleet().settings.private_metadata
+    wanted = canonical({"private": asks})
+    document = found.get(wanted) or next(iter(found.values()), None)
+    facts = Facts.model_validate(document) if document else None
+    if facts and facts.image and not asks:
+        return facts.model_copy(update={"image": facts.image.model_copy(update={"private": None})})
     return facts
 
 

@@ -89,15 +89,7 @@ class Fleet:
     @cached_property
     def workshop(self) -> Workshop:
         """Where strangers' files are decoded, each in a process of its own."""
-        settings = self.settings
-        return Workshop(
-            Limits(
-                memory_mb=settings.decoder_memory_mb,
-                cpu_seconds=settings.decoder_cpu_seconds,
-                seconds=settings.decoder_seconds,
-                pixels=settings.image_pixels,
-            )
-        )
+        return Workshop(Limits.of(self.settings))
 
     @cached_property
     def _control(self) -> ControlPlane:

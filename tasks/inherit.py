@@ -7,7 +7,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy.orm import Session
 
-from argosy.errors import ChecksumMismatch, Error
+from argosy.errors import ChecksumMismatch, Error, InternalError, ObjectNotFound, UploadNotFound
 from argosy.reference import FileReference
 from argosy.storage.checksum import etag_agrees
 from argosy.storage.copying import Place, Source, copy_object
@@ -30,10 +30,13 @@ def inherit(transfer: Transfer, lease: Lease) -> None:
     What the agent may not read, or what is not there as the books say, is left out: the
     file itself is whole. Raises LeaseLost, and what is worth another attempt.
     """
+    _leave_out_the_gone(transfer)
     for one in fleet().transact(lambda session: _enter(session, transfer)):
         lease.check()
         try:
             _copy(transfer, one, lease)
+        except UploadNotFound as error:  # a worker that is too late has ended it: begin anew
+            raise InternalError(error.message) from error
         except Error as error:
             if error.retryable:
                 raise
@@ -52,6 +55,26 @@ def _enter(session: Session, transfer: Transfer) -> list[Derivative]:
     for one in found:
         following.inherit(session, one, transfer)
     return [one for one in found if one.object_name]
+
+
+def _leave_out_the_gone(transfer: Transfer) -> None:
+    """What an earlier try has entered, and what is not there to be copied any more."""
+
+    def work(session: Session) -> list[str]:
+        if not still_claimed(session, transfer):
+            raise LeaseLost
+        there = {following.object_for(one, transfer) for one in _followers(session, transfer)}
+        gone = [
+            one
+            for one in of_file(session, transfer.id)
+            if one.object_name and one.object_name not in there
+        ]
+        following.forget(session, [one.id for one in gone])
+        return [one.object_name for one in gone if one.object_name]
+
+    store = fleet().store_for(transfer.agent_id)
+    for path in fleet().transact(work):
+        store.delete(transfer.bucket, path)
 
 
 def _followers(session: Session, transfer: Transfer) -> list[Derivative]:
@@ -78,6 +101,8 @@ def _copy(transfer: Transfer, one: Derivative, lease: Lease) -> None:
     settings, store = fleet().settings, fleet().store_for(transfer.agent_id)
     here, there = _places(transfer, one)
     head = store.head(*here)
+    if _is_copied(store, there, one):
+        return
     if head.size > settings.copy_threshold:
         abort_uploads(store, *there)
     copy_object(
@@ -98,6 +123,15 @@ def _described(transfer: Transfer, said: dict[str, str]) -> dict[str, str]:
     kept = {name: value for name, value in said.items() if name != "expires-at"}
     ends = {"expires-at": transfer.expires_at.isoformat()} if transfer.expires_at else {}
     return kept | {"owner": str(transfer.agent_id), "transfer": str(transfer.id)} | ends
+
+
+def _is_copied(store: ObjectStore, there: Place, one: Derivative) -> bool:
+    """Whether an earlier try has copied it: only where the ETag says that these are its bytes."""
+    try:
+        found = store.head(*there)
+    except ObjectNotFound:
+        return False
+    return found.size == one.size and etag_agrees(found.etag, md5=one.md5) is True
 
 
 def _verify(store: ObjectStore, there: Place, one: Derivative) -> None:

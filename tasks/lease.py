@@ -25,15 +25,16 @@ class Lease:
 
     A process that stands still stops renewing, so its work goes to another;
     its own claim is stale then: it changes nothing, and `check` says so as soon
-    as the process goes on. After `at_most` seconds renewing stops too: work
-    that long is stuck.
+    as the process goes on. Where `check` was not called for `at_most` seconds renewing
+    stops too: the work is stuck.
     """
 
     def __init__(self, renew: Callable[[], bool], seconds: float, at_most: float = 1500) -> None:
         self._renew = renew
         self._seconds = seconds
         self._every = min(seconds / 3, WATCH_SECONDS)
-        self._rounds = max(1, int(at_most / self._every))
+        self._at_most = at_most
+        self._checked_at = time.monotonic()
         self._stands_until = time.monotonic() + seconds
         self._done = threading.Event()
         self._lost = threading.Event()
@@ -54,12 +55,13 @@ class Lease:
 
     def check(self, _moved: int = 0) -> None:
         """Raise LeaseLost once the claim was lost or ran out; called with every block."""
+        self._checked_at = time.monotonic()
         if self._lost.is_set() or time.monotonic() > self._stands_until:
             raise LeaseLost
 
     def _keep(self) -> None:
-        for _ in range(self._rounds):
-            if self._done.wait(self._every):
+        while not self._done.wait(self._every):
+            if time.monotonic() - self._checked_at > self._at_most:
                 return
             asked_at = time.monotonic()
             try:

@@ -11,11 +11,14 @@ from argosy.description import object_metadata
 from argosy.storage.body import BytesBody
 from argosy.storage.content import Content
 from media.thumbnail import Thumbnail, ThumbnailOptions
+from models import Derivative
 from tasks.compressing import compress
 from tasks.fleet import fleet
 from tasks.making import Maker, Output, Work
 from tasks.steps import InspectStep, ThumbnailStep
 
+READ_AHEAD_BYTES = 64 * 1024 * 1024
+"""A decoder reads a file once or twice; one that is made to read it for ever is stopped."""
 SUFFIXES = {"webp": "webp", "jpeg": "jpg", "png": "png", "avif": "avif"}
 
 
@@ -34,17 +37,16 @@ class StoredSource:
 
 def inspect(work: Work, step: InspectStep) -> Sequence[Output]:
     """Look at the bytes of a file."""
-    transfer, traffic = work.transfer, fleet().settings.inspect_bytes
+    transfer = work.transfer
+    beside: dict[str, Any] = {
+        "name": transfer.name,
+        "declared_type": transfer.content_type,
+        "traffic": fleet().settings.inspect_bytes,
+    }
     facts = fleet().workshop.inspect(
-        StoredSource(work.content()),
-        name=transfer.name,
-        declared_type=transfer.content_type,
-        private=step.private,
-        traffic=traffic,
-        check=work.lease.check,
+        StoredSource(work.content()), private=step.private, check=work.lease.check, **beside
     )
     learnt = facts.model_dump(mode="json", exclude_none=True)
-    beside = {"traffic": traffic}
     return [Output(one, {"detail": learnt}, beside=beside) for one in work.derivatives]
 
 
@@ -58,17 +60,23 @@ def thumbnail(work: Work, step: ThumbnailStep) -> Sequence[Output]:
         allow_truncated=step.allow_truncated,
     )
     source = StoredSource(work.content())
-    made = fleet().workshop.thumbnails(source, options, check=work.lease.check)
+    traffic = 2 * source.size + READ_AHEAD_BYTES
+    made = fleet().workshop.thumbnails(source, options, check=work.lease.check, traffic=traffic)
     beside = {"sizes": list(options.sizes)}
-    return [Output(wanted[one.edge], _store(work, step, one), beside=beside) for one in made]
+    return [
+        Output(wanted[one.edge], _store(work, step, wanted[one.edge], one), beside=beside)
+        for one in made
+    ]
 
 
-def _store(work: Work, step: ThumbnailStep, picture: Thumbnail) -> Mapping[str, Any]:
+def _store(
+    work: Work, step: ThumbnailStep, one: Derivative, picture: Thumbnail
+) -> Mapping[str, Any]:
     """Store one picture; returns its row's columns."""
     transfer, data = work.transfer, picture.data
     sha256 = hashlib.sha256(data).hexdigest()
     md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
-    path = work.path_of(_leaf(step, picture))
+    path = work.place(one, _leaf(step, picture, sha256))
     metadata = object_metadata(
         name=path.rpartition("/")[2],
         owner=transfer.agent_id,
@@ -77,7 +85,6 @@ def _store(work: Work, step: ThumbnailStep, picture: Thumbnail) -> Mapping[str, 
         md5=md5,
         expires_at=transfer.expires_at,
     )
-    work.lease.check()
     work.store.put(
         transfer.bucket,
         path,
@@ -97,9 +104,9 @@ def _store(work: Work, step: ThumbnailStep, picture: Thumbnail) -> Mapping[str, 
     }
 
 
-def _leaf(step: ThumbnailStep, picture: Thumbnail) -> str:
-    partial = "-partial" if step.allow_truncated else ""
-    return f"thumbnail-{picture.edge}-q{step.quality}{partial}.{SUFFIXES[step.format]}"
+def _leaf(step: ThumbnailStep, picture: Thumbnail, sha256: str) -> str:
+    """With the bytes' own checksum: a worker that is too late cannot put others in their place."""
+    return f"thumbnail-{picture.edge}-{sha256[:12]}.{SUFFIXES[step.format]}"
 
 
 MAKERS: Mapping[str, Maker] = {"inspect": inspect, "thumbnail": thumbnail, "compress": compress}

@@ -17,9 +17,15 @@ from argosy.storage.content import Content
 from argosy.storage.s3 import ObjectStore
 from media.remake import sha256_of
 from media.versions import versions
-from models import Continuation, Derivative, Making, Outcome, Transfer
+from models import Derivative, Making, Outcome, Transfer
 from models.continuations import owed
-from models.derivatives import claim_derivatives, enter, finish_derivatives, of_file
+from models.derivatives import (
+    claim_derivatives,
+    enter,
+    finish_derivatives,
+    note_object,
+    of_file,
+)
 from models.provenance import note
 from models.transitions import record
 from tasks.claims import DerivativeClaim, PutBack, holding
@@ -52,9 +58,16 @@ class Work:
         expansion = fleet().settings.expansion
         return Content(self.store, reference, etag=self.transfer.etag, expansion=expansion)
 
-    def path_of(self, leaf: str) -> str:
-        """Where a derivative is stored."""
-        return f"{derived_folder(self.transfer.object_name)}{leaf}"
+    def place(self, one: Derivative, leaf: str) -> str:
+        """Where a derivative will be stored; noted before anything is, so that it is found.
+
+        Raises LeaseLost.
+        """
+        path = f"{derived_folder(self.transfer.object_name)}{leaf}"
+        self.lease.check()
+        if not fleet().transact(lambda session: note_object(session, one, path)):
+            raise LeaseLost
+        return path
 
 
 @dataclass(frozen=True)
@@ -90,30 +103,33 @@ def make(
     step: MakingStep,
     maker: Maker,
     *,
+    task_id: UUID,
     worker: str,
     takeover: bool,
 ) -> None:
-    """Have the derivatives of a step made, unless they are.
+    """Have the derivatives of a step made, with the rights of this agent, unless they are.
 
     Raises the error that one of them failed with, PutBack while another worker is at one or
     it will be tried again, LeaseLost.
     """
 
-    def take(session: Session) -> tuple[Sequence[Derivative], Sequence[Derivative]]:
-        rows = enter(session, transfer.id, agent_id, keys_of(step))
-        seconds = fleet().settings.lease_seconds
-        claimed = claim_derivatives(
-            session, rows, lease_seconds=seconds, worker=worker, takeover=takeover
+    def take(session: Session) -> Sequence[Derivative]:
+        return claim_derivatives(
+            session,
+            enter(session, transfer.id, agent_id, keys_of(step)),
+            agent_id=agent_id,
+            task_id=task_id,
+            lease_seconds=fleet().settings.lease_seconds,
+            worker=worker,
+            takeover=takeover,
         )
-        return claimed, rows
 
-    claimed, rows = fleet().transact(take)
-    if claimed:
-        _make(transfer, claimed, step, maker)
-    ours = {one.id for one in claimed}
+    if claimed := fleet().transact(take):
+        _make(transfer, agent_id, claimed, step, maker)
+    # Looked at only now: while one worker made these, another has perhaps made the others.
+    rows = fleet().transact(lambda session: enter(session, transfer.id, agent_id, keys_of(step)))
     for one in rows:
-        if one.id not in ours:
-            _check_made(one)
+        _check_made(one)
 
 
 def _check_made(one: Derivative) -> None:
@@ -126,10 +142,12 @@ def _check_made(one: Derivative) -> None:
 
 
 def _make(
-    transfer: Transfer, claimed: Sequence[Derivative], step: MakingStep, maker: Maker
+    transfer: Transfer,
+    agent_id: UUID,
+    claimed: Sequence[Derivative],
+    step: MakingStep,
+    maker: Maker,
 ) -> None:
-    agent_id = claimed[0].agent_id or transfer.agent_id
-
     def note_failure(session: Session, error: Error) -> None:
         for one in claimed:
             _note(session, transfer, one, "failed", None, {"code": error.code})
@@ -137,12 +155,15 @@ def _make(
     with holding(DerivativeClaim(transfer, claimed, note_failure)) as lease:
         outputs = maker(Work(transfer, claimed, agent_id, lease), step)
         try:
-            others = fleet().transact(lambda session: _enter(session, transfer, outputs))
+            fleet().transact(lambda session: _enter(session, transfer, outputs))
         except LeaseLost:
             _remove_strays(transfer, outputs)
             raise
     log.info("derivative.made", step=step.step, transfer_id=str(transfer.id))
-    for continuation in others:
+    # After the commit: whoever begins to wait from now on finds it made.
+    for continuation in fleet().transact(
+        lambda session: owed(session, transfer.id, but=own_task_id())
+    ):
         send_continuation(continuation)
 
 
@@ -151,20 +172,21 @@ def _remove_strays(transfer: Transfer, outputs: Sequence[Output]) -> None:
 
     As the service: the agent may not be able to, and nobody knows of these objects.
     """
-    if fleet().transact(lambda session: of_file(session, transfer.id)):
-        return
+    known = {
+        one.object_name for one in fleet().transact(lambda session: of_file(session, transfer.id))
+    }
     for output in outputs:
-        if path := output.columns.get("object_name"):
+        path = output.columns.get("object_name")
+        if path and path not in known:
             fleet().store_as_service().delete(transfer.bucket, path)
 
 
-def _enter(
-    session: Session, transfer: Transfer, outputs: Sequence[Output]
-) -> Sequence[Continuation]:
-    """Enter what was made; also say who else waits for the file."""
+def _enter(session: Session, transfer: Transfer, outputs: Sequence[Output]) -> None:
+    """Enter what was made. Raises LeaseLost, also where the file was deleted."""
     for output in outputs:
         facts = {**output.columns, "reason": output.reason}
-        if not finish_derivatives(session, [output.derivative], output.state, **facts):
+        made = finish_derivatives(session, [output.derivative], output.state, **facts)
+        if not made:
             raise LeaseLost
         detail = {"reason": output.reason} if output.reason else None
         _note(
@@ -176,7 +198,6 @@ def _enter(
             detail,
             beside=output.beside,
         )
-    return owed(session, transfer.id, but=own_task_id())
 
 
 def _note(

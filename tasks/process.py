@@ -8,9 +8,10 @@ from uuid import UUID
 from celery.exceptions import Ignore
 from sqlalchemy.orm import Session
 
-from argosy.errors import Error
+from argosy.errors import Error, ObjectNotFound
 from argosy.reference import FileReference
 from models import Continuation, Transfer
+from models.access import sees
 from tasks.base import OwedTask
 from tasks.claims import PutBack
 from tasks.enrich import enriched
@@ -48,17 +49,29 @@ def process(task: OwedTask, continuation: Continuation, transfer: Transfer) -> F
     Raises the error of a step that is required, PutBack, LeaseLost.
     """
     agent_id = continuation.agent_id or transfer.agent_id
-    processing = _Processing(transfer, agent_id, task.worker, takeover=task.redelivered)
+    processing = _Processing(
+        transfer, agent_id, continuation.task_id, task.worker, takeover=task.redelivered
+    )
     encoding = continuation.encoding
     for step in steps_in(continuation.steps):
         encoding = processing.do(step) or encoding
-    return fleet().transact(lambda session: enriched(session, transfer, encoding))
+    return fleet().transact(lambda session: _told(session, transfer, agent_id, encoding))
+
+
+def _told(
+    session: Session, transfer: Transfer, agent_id: UUID, encoding: str | None
+) -> FileReference:
+    """The reference, for an agent that may still read the file. Raises ObjectNotFound."""
+    if not sees(session, agent_id, transfer.bucket, transfer.object_name):
+        raise ObjectNotFound(f"{transfer.name} is gone, or is not the agent's to read any more.")
+    return enriched(session, transfer, encoding)
 
 
 @dataclass(frozen=True)
 class _Processing:
     transfer: Transfer
     agent_id: UUID
+    task_id: UUID
     worker: str
     takeover: bool
 
@@ -93,6 +106,7 @@ class _Processing:
             self.agent_id,
             step,
             maker,
+            task_id=self.task_id,
             worker=self.worker,
             takeover=self.takeover,
         )

@@ -75,6 +75,7 @@ def _derivatives() -> None:
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("lease_until", sa.DateTime(timezone=True)),
         sa.Column("worker", sa.String()),
+        sa.Column("task_id", sa.Uuid()),
         sa.Column("republish_at", sa.DateTime(timezone=True), server_default=NOW, nullable=False),
     ):
         op.add_column("derivatives", column, schema="argosy")
@@ -122,7 +123,7 @@ def downgrade() -> None:
     op.drop_column("transfers", "compress", schema="argosy")
     op.drop_index("ix_derivatives_due", "derivatives", schema="argosy")
     op.execute("ALTER TABLE argosy.derivatives DROP CONSTRAINT ck_derivatives_state")
-    for name in ("republish_at", "worker", "lease_until", "attempts", "epoch", "reason"):
+    for name in ("republish_at", "task_id", "worker", "lease_until", "attempts", "epoch", "reason"):
         op.drop_column("derivatives", name, schema="argosy")
     for name in ("error_code", "height", "width", "md5", "content_type", "agent_id"):
         op.drop_column("derivatives", name, schema="argosy")

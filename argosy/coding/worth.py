@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from argosy.coding.compressed_types import is_compressed
 from argosy.coding.encoder import encoded
+from argosy.coding.expansion import ALWAYS_EXPANDED
 from argosy.derived import Encoding
 
 SAMPLES = 4
@@ -41,22 +42,30 @@ def is_worth(
     encoding: Encoding,
     level: int,
     saving: float,
+    size: int | None = None,
+    expansion: int = 1000,
 ) -> Verdict:
     """Whether compression pays. `saving` is the share of the bytes that it must save, from 0 to 1.
 
     A type that is compressed by itself never pays; of every other the samples, as
-    `sample_ranges` has them, are compressed as the file would be.
+    `sample_ranges` has them, are compressed as the file would be. What expands to more than
+    `expansion` times is left as it is, unless the file's `size` is known and small: whoever
+    receives it would take it for a bomb.
     """
     plain = content_type.partition(";")[0].strip().lower()
     if is_compressed(plain):
         return Verdict(False, f"Files of type {plain} are compressed by themselves.")
-    size = sum(len(sample) for sample in samples)
-    if not size:
+    sampled = sum(len(sample) for sample in samples)
+    if not sampled:
         return Verdict(False, "The file is empty.")
-    saved = 1 - sum(_encoded_size(sample, encoding, level) for sample in samples) / size
-    found = f"A sample of {size} bytes gets {_change(saved)} with {encoding}"
+    stored = sum(_encoded_size(sample, encoding, level) for sample in samples)
+    saved = 1 - stored / sampled
+    found = f"A sample of {sampled} bytes gets {_change(saved)} with {encoding}"
     if saved < saving:
         return Verdict(False, f"{found}: less than the {saving:.1%} that it must save.")
+    is_small = size is not None and size <= ALWAYS_EXPANDED
+    if sampled > expansion * stored and not is_small:
+        return Verdict(False, f"{found}: so much that it would pass for a bomb.")
     return Verdict(True, f"{found}.")
 
 

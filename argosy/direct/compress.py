@@ -25,12 +25,25 @@ STREAM_SAMPLE = 1024 * 1024
 
 
 def encoding_for(
-    wish: Compress | None, content_type: str, samples: Callable[[], Sequence[bytes]]
+    wish: Compress | None,
+    content_type: str,
+    samples: Callable[[], Sequence[bytes]],
+    *,
+    size: int | None,
+    expansion: int,
 ) -> Encoding | None:
-    """How a file is to be encoded; None leaves it as it is."""
+    """How a file is to be encoded; None leaves it as it is. `size` is None of a stream."""
     if wish != "auto":
         return wish
-    verdict = is_worth(content_type, samples(), encoding="zstd", level=LEVEL, saving=SAVING)
+    verdict = is_worth(
+        content_type,
+        samples(),
+        encoding="zstd",
+        level=LEVEL,
+        saving=SAVING,
+        size=size,
+        expansion=expansion,
+    )
     log.info("upload.judged", extra={"worth": verdict.worth, "reason": verdict.reason})
     return "zstd" if verdict.worth else None
 

@@ -16,6 +16,7 @@ from functools import partial
 from typing import BinaryIO
 
 from argosy.account import Account
+from argosy.coding.expansion import most_expanded
 from argosy.deadline import Deadline
 from argosy.derived import Encoding
 from argosy.direct.blocks import Blocks, given_blocks, peeked
@@ -34,7 +35,6 @@ from argosy.options import UploadOptions
 from argosy.progress import Meter
 from argosy.reference import FileReference
 from argosy.storage.checksum import Checksums, Digest
-from argosy.storage.content import most_expanded
 from argosy.storage.s3 import ObjectStore
 
 
@@ -87,7 +87,13 @@ def _told(call: UploadCall, wanted: Wanted, run: Callable[[], FileReference]) ->
 def _judged(call: UploadCall, wanted: Wanted, given: Iterator[memoryview]) -> _Stream:
     """The stream, encoded if that is wanted, and if it pays where that was left open."""
     sample, blocks = peeked(given, STREAM_SAMPLE if call.options.compress == "auto" else 0)
-    encoding = encoding_for(call.options.compress, wanted.content_type, lambda: [sample])
+    encoding = encoding_for(
+        call.options.compress,
+        wanted.content_type,
+        lambda: [sample],
+        size=None,
+        expansion=call.account.settings.expansion,
+    )
     return _Stream(call, wanted.encoded(encoding), blocks)
 
 

@@ -68,7 +68,13 @@ def upload(
     call = UploadCall(account, fleet, options, deadline, meter)
     with opened(file) as source:
         wanted = Wanted.described(account, options.name or source.name, metadata, options)
-        encoding = encoding_for(options.compress, wanted.content_type, lambda: samples_of(source))
+        encoding = encoding_for(
+            options.compress,
+            wanted.content_type,
+            lambda: samples_of(source),
+            size=source.size,
+            expansion=account.settings.expansion,
+        )
         if encoding:
             return stream.upload_encoded(call, source, wanted, encoding)
         with _journal(call, source, wanted) as journal:

@@ -8,20 +8,13 @@ from collections.abc import Iterator
 from typing import Self
 
 from argosy.coding.decoder import decoded, read_table
+from argosy.coding.expansion import most_expanded
 from argosy.coding.frames import FrameTable
 from argosy.derived import Encoding
 from argosy.errors import ChecksumMismatch, ExpansionTooLarge, ObjectChanged, StorageRefused
 from argosy.reference import FileReference
 from argosy.storage.checksum import plain_etag
 from argosy.storage.s3 import ObjectHead, ObjectStore
-
-ALWAYS_EXPANDED = 64 * 1024 * 1024
-"""Bytes that any compressed file may have, however few are stored."""
-
-
-def most_expanded(stored: int, expansion: int) -> int:
-    """Bytes that a compressed file of `stored` bytes may have."""
-    return max(ALWAYS_EXPANDED, expansion * stored)
 
 
 class Content:
