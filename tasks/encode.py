@@ -15,13 +15,13 @@ from argosy.storage.parts import part_size_for
 from argosy.storage.s3 import ObjectStore
 from tasks.fleet import fleet
 
-PART_BYTES = 16 * 1024 * 1024
+PART_BYTES = 8 * 1024 * 1024
 
 
 def encoded_part_size(size: int) -> int:
     """Bytes in a part of a file of `size` bytes that is sent encoded.
 
-    The setting does not count above 16 MiB: two parts are in memory.
+    The setting does not count above 8 MiB: two parts are in memory.
     """
     return part_size_for(size, min(PART_BYTES, fleet().settings.part_size))
 
