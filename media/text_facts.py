@@ -47,10 +47,13 @@ def text_facts(reader: Reader, encoding: str, content_type: str) -> TextFacts:
 
 
 def _whole(reader: Reader, encoding: str) -> Passage:
-    """All of it; what turns out not to be what it began as is in no encoding we know."""
+    """All of it, but for a character that is cut at the end.
+
+    What turns out not to be what it began as is in no encoding we know.
+    """
     raw = reader.at(0, reader.size)
     try:
-        text = decoder_for(encoding).decode(raw, final=True)
+        text = decoder_for(encoding).decode(raw)
     except UnicodeDecodeError:
         encoding, text = UNKNOWN, raw.decode("latin-1")
     return Passage(text.removeprefix(MARK), raw, encoding, _lines(text), whole=True)

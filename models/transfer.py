@@ -129,6 +129,7 @@ class Transfer(Base):
     # Of an object that is stored compressed; `compress` is what was asked.
     compress: Mapped[str | None]
     encoding: Mapped[str | None]
+    encoding_level: Mapped[int | None]
     stored_size: Mapped[int | None] = mapped_column(BigInteger)
     stored_sha256: Mapped[str | None]
     stored_md5: Mapped[str | None]

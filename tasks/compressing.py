@@ -41,7 +41,7 @@ def compress(work: Work, step: CompressStep) -> Sequence[Output]:
         copying.complete(sent)
     except NotWorth as verdict:
         copying.clear()
-        return [Output(one, reason=verdict.reason)]
+        return [Output(one, {"object_name": None}, reason=verdict.reason)]
     except UploadNotFound as error:  # a worker that is too late has ended it: begin anew
         raise InternalError(error.message) from error
     except BaseException:
@@ -104,7 +104,8 @@ def _note_upload(
 ) -> None:
     is_gzip = "gzip" in (transfer.encoding, transfer.compress)
     encoding: Encoding = "gzip" if is_gzip else "zstd"
-    step = compressing(fleet().settings, encoding)
+    planned = compressing(fleet().settings, encoding)
+    step = planned.model_copy(update={"level": transfer.encoding_level or planned.level})
     note(
         session,
         transfer.id,

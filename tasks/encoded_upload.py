@@ -21,7 +21,6 @@ from tasks.fleet import fleet
 from tasks.follow import report_progress
 from tasks.lease import Lease, LeaseLost
 from tasks.messages import send_chunks
-from tasks.steps import compressing
 
 log = structlog.get_logger(__name__)
 
@@ -78,11 +77,11 @@ class _Encoding:
     def run(self) -> dict[str, Any]:
         """Read, encode and send it all. Raises NotWorth."""
         transfer = self._transfer
-        step = compressing(fleet().settings, cast(Encoding, transfer.encoding))  # set by the plan
+        encoding, level = cast(Encoding, transfer.encoding), transfer.encoding_level or 0  # planned
         with fleet().spool.source(transfer.path, transfer.fingerprint) as source:
             blocks = self._blocks(source.fd)
             target, check = self._target(), self._lease.check
-            sent = send_encoded(target, blocks, step.encoding, step.level, check)
+            sent = send_encoded(target, blocks, encoding, level, check)
         return {
             "sha256": sent.file.sha256,
             "md5": sent.file.md5,

@@ -98,7 +98,8 @@ def _plan_upload(transfer: Transfer, lease: Lease) -> Plan:
         facts: dict[str, Any] = {"fingerprint": source.fingerprint.document()}
         verdict = _judge(transfer, source.fd, size)
         if verdict.worth:
-            facts["encoding"] = "gzip" if transfer.compress == "gzip" else "zstd"
+            step = compressing(settings, "gzip" if transfer.compress == "gzip" else "zstd")
+            facts |= {"encoding": step.encoding, "encoding_level": step.level}
         elif size <= settings.chunk_threshold:
             sums = digest_file(source.fd, size, lease.check)
             facts |= {"sha256": sums.sha256, "md5": sums.md5}

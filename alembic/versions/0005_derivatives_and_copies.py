@@ -96,6 +96,7 @@ def _transfers() -> None:
     for name, kind in (
         ("compress", sa.String()),
         ("encoding", sa.String()),
+        ("encoding_level", sa.Integer()),
         ("stored_size", sa.BigInteger()),
         ("stored_sha256", sa.String()),
         ("stored_md5", sa.String()),
@@ -118,9 +119,10 @@ def downgrade() -> None:
         op.drop_column("continuations", name, schema="argosy")
     op.execute("DELETE FROM argosy.transfers WHERE kind = 'copy'")
     _kinds("'upload', 'download'")
-    for name in ("copied_from", "stored_md5", "stored_sha256", "stored_size", "encoding"):
+    for name in ("copied_from", "stored_md5", "stored_sha256", "stored_size"):
         op.drop_column("transfers", name, schema="argosy")
-    op.drop_column("transfers", "compress", schema="argosy")
+    for name in ("encoding_level", "encoding", "compress"):
+        op.drop_column("transfers", name, schema="argosy")
     op.drop_index("ix_derivatives_due", "derivatives", schema="argosy")
     op.execute("ALTER TABLE argosy.derivatives DROP CONSTRAINT ck_derivatives_state")
     for name in ("republish_at", "task_id", "worker", "lease_until", "attempts", "epoch", "reason"):

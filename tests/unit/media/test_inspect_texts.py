@@ -37,6 +37,12 @@ def test_encodings(codec: str, said: str) -> None:
     assert (found.encoding, found.lines, found.lines_estimated) == (said, 3, False)
 
 
+@pytest.mark.parametrize("codec", ["utf-16", "utf-8"])
+def test_a_character_that_is_cut_at_the_end_does_not_change_the_encoding(codec: str) -> None:
+    found = text('{"größe": 1}\nü'.encode(codec)[:-1])
+    assert found.encoding == codec
+
+
 def test_a_character_across_the_heads_end_is_no_damage() -> None:
     assert text(b"x" + "ä".encode() * 100_000).encoding == "utf-8"
 
