@@ -22,6 +22,7 @@ def inspect(
 
     The content type is by the bytes, not by the name. Positions, serial numbers and owners'
     names are left out unless the fleet's settings ask for them. What is damaged does not
-    fail: the facts say what was found, and the `problem`.
+    fail: the facts say what was found, and the `problem`. Fails with decoder_stopped for a
+    file that takes all the memory or time that a decoder may have.
     """
     return ask(self, InspectRequest, reference=reference, required=required)

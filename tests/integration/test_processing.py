@@ -162,6 +162,16 @@ def test_every_step_is_in_the_provenance(
     assert rows[1].code["pillow"]
 
 
+@pytest.mark.parametrize("name", ["größe 💥 %2F.log", "..", "a\tb?*.txt", "x" * 200 + ".log"])
+def test_a_file_of_any_name(deployment: Deployment, sender: Sender, spool: Path, name: str) -> None:
+    source = write_text(spool / "words.txt", 300_000)
+    reference = uploaded(sender, source, name=name, process="auto")
+    assert (reference.name, reference.encoding) == (name, "zstd")
+    back = sender.download(reference, spool / "back").get(timeout=RESULT_SECONDS)
+    assert Path(back).read_bytes() == source.read_bytes()
+    run(sender, transfer.inspect.s(reference))
+
+
 class TestWhoMayAsk:
     def test_a_stranger_learns_nothing(
         self, deployment: Deployment, sender: Sender, spool: Path
