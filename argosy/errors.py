@@ -44,6 +44,7 @@
     └── TransferError                the transfer as a whole
         ├── TransferCancelled        transfer_cancelled
         ├── TooManyAttempts          too_many_attempts
+        ├── QuotaExceeded            quota_exceeded
         ├── DeadlineExceeded         deadline_exceeded        (retryable)
         ├── FleetUnavailable         fleet_unavailable        (retryable)
         └── InternalError            internal_error           (retryable)
@@ -348,6 +349,12 @@ class TooManyAttempts(TransferError):
     """One step failed again and again; the last error is in the message."""
 
     code = "too_many_attempts"
+
+
+class QuotaExceeded(TransferError):
+    """The agent has as many bytes in Storage, or has moved as many today, as it may."""
+
+    code = "quota_exceeded"
 
 
 class DeadlineExceeded(TransferError):

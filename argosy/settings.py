@@ -293,6 +293,50 @@ class FleetSettings(MediaSettings, AgentSettings):
     republish_seconds: float = Field(
         60, gt=0, description="How long a message may wait before it is sent again; doubles."
     )
+    sweep_seconds: float = Field(
+        3600, gt=0, description="How often beat removes the files whose time has ended."
+    )
+    reconcile_seconds: float = Field(
+        86_400, gt=0, description="How often beat compares the books with Storage."
+    )
+    reconcile_hours: float = Field(
+        24,
+        gt=0,
+        description="Hours for which what differs between the books and Storage is left alone: "
+        "it may be on its way.",
+    )
+    transfers_at_once: int = Field(
+        48,
+        ge=2,
+        le=10_000,
+        description="Transfers that the fleet carries at once; the others wait, in a fair order.",
+    )
+    agent_bytes: int | None = Field(
+        None, ge=0, description="Bytes that an agent may have in Storage; no limit when not set."
+    )
+    agent_transfers: int | None = Field(
+        None, ge=1, description="Transfers of one agent at once; its fair share when not set."
+    )
+    agent_bytes_per_day: int | None = Field(
+        None, ge=0, description="Bytes that an agent may move in 24 hours; no limit when not set."
+    )
+    bytes_per_second: int | None = Field(
+        None,
+        ge=65_536,
+        description="Bytes that the whole fleet moves in a second at most; no limit when not set.",
+    )
+    agent_bytes_per_second: int | None = Field(
+        None,
+        ge=65_536,
+        description="Bytes that the fleet moves for one agent in a second at most; no limit when "
+        "not set.",
+    )
+    grace_seconds: float = Field(
+        45,
+        ge=0,
+        description="How long a worker that is asked to end goes on with the parts in its hands; "
+        "then it hands them back.",
+    )
     max_attempts: int = Field(
         10, ge=1, description="Times that a chunk or a stage is tried before the transfer fails."
     )

@@ -6,13 +6,15 @@ from models.base import SCHEMA, Base
 from models.bucket import Bucket
 from models.chunk import DIGEST, Chunk, ChunkState
 from models.continuation import Continuation
+from models.dead_letter import DeadLetter
 from models.derivative import Derivative, Making
 from models.event import Event, Outcome
 from models.grant import Access, Grant
 from models.heartbeat import Heartbeat
 from models.pin import Pin
 from models.provenance import Provenance
-from models.transfer import ENDED, FILES, TRANSITIONS, Kind, State, Transfer
+from models.round import Round
+from models.transfer import ENDED, FILES, TRANSITIONS, Kind, Priority, State, Transfer
 
 __all__ = [
     "DIGEST",
@@ -28,6 +30,7 @@ __all__ = [
     "Chunk",
     "ChunkState",
     "Continuation",
+    "DeadLetter",
     "Derivative",
     "Event",
     "Grant",
@@ -36,8 +39,10 @@ __all__ = [
     "Making",
     "Outcome",
     "Pin",
+    "Priority",
     "Provenance",
     "Role",
+    "Round",
     "State",
     "Transfer",
 ]

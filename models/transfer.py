@@ -28,6 +28,14 @@ FILES = frozenset({Kind.UPLOAD, Kind.COPY})
 """Kinds whose rows, once completed, stand for a file in Storage."""
 
 
+class Priority(StrEnum):
+    """How soon a transfer wants to move; each class has queues of its own."""
+
+    URGENT = "urgent"
+    NORMAL = "normal"
+    BULK = "bulk"
+
+
 class State(StrEnum):
     """Where a transfer is in its life."""
 
@@ -63,6 +71,14 @@ ENDED = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED, State.EXPIRED
 """States in which nothing is left to do but to tell the caller and clean up."""
 
 
+RUNNING = (
+    "state IN ('planned', 'moving', 'assembling') OR state = 'queued' AND admitted_at IS NOT NULL"
+)
+"""SQL: a transfer that takes up one of the fleet's slots."""
+LIVE = "state IN ('queued', 'planned', 'moving', 'assembling', 'paused')"
+"""SQL: a transfer that has not ended."""
+
+
 def _one_of(values: type[StrEnum]) -> str:
     return ", ".join(f"'{value}'" for value in values)
 
@@ -74,6 +90,7 @@ class Transfer(Base):
     __table_args__ = (
         CheckConstraint(f"kind IN ({_one_of(Kind)})", name="kind"),
         CheckConstraint(f"state IN ({_one_of(State)})", name="state"),
+        CheckConstraint(f"priority IN ({_one_of(Priority)})", name="priority"),
         Index(
             "uq_transfers_idempotency",
             "agent_id",
@@ -92,6 +109,14 @@ class Transfer(Base):
             postgresql_where=text("state IN ('failed', 'cancelled') AND cleaned_at IS NULL"),
         ),
         Index("ix_transfers_agent", "agent_id", "created_at"),
+        Index(
+            "ix_transfers_waiting",
+            "agent_id",
+            "turn_at",
+            postgresql_where=text("state = 'queued' AND admitted_at IS NULL"),
+        ),
+        Index("ix_transfers_running", "agent_id", postgresql_where=text(RUNNING)),
+        Index("ix_transfers_live", "bucket", "object_name", postgresql_where=text(LIVE)),
         Index("ix_transfers_expiry", "expires_at", postgresql_where=text("state = 'completed'")),
     )
 
@@ -101,6 +126,11 @@ class Transfer(Base):
     agent_id: Mapped[UUID] = mapped_column(ForeignKey("agents.id"))
     request_sha256: Mapped[str]
     idempotency_key: Mapped[str | None]
+
+    # Its turn: `turn_at` orders what waits of one agent, `admitted_at` is when it got a slot.
+    priority: Mapped[str] = mapped_column(server_default=Priority.NORMAL)
+    turn_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    admitted_at: Mapped[datetime | None]
 
     # The stage's claim: who plans or assembles, and until when that stands.
     epoch: Mapped[int] = mapped_column(server_default="0")
@@ -145,6 +175,10 @@ class Transfer(Base):
     reference: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
     error_code: Mapped[str | None]
     error_message: Mapped[str | None]
+    # Of a file that is gone from Storage: when, why, by whom.
+    tombstone: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    # The failed transfer that this one does over again.
+    retry_of: Mapped[UUID | None]
 
     progress_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
