@@ -306,7 +306,7 @@ class FleetSettings(MediaSettings, AgentSettings):
         "it may be on its way.",
     )
     transfers_at_once: int = Field(
-        48,
+        32,
         ge=2,
         le=10_000,
         description="Transfers that the fleet carries at once; the others wait, in a fair order.",

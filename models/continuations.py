@@ -61,9 +61,19 @@ def settle(session: Session, task_id: UUID) -> None:
     )
 
 
-def to_assemble(session: Session, transfer_id: UUID) -> Continuation | None:
-    """The caller under whose task id the transfer is assembled: the first one."""
+def first_caller(session: Session, transfer_id: UUID) -> Continuation | None:
+    """The caller under whose task id the transfer is planned and assembled."""
     return session.get(Continuation, transfer_id)
+
+
+def first_callers(
+    session: Session, transfer_ids: Sequence[UUID]
+) -> Sequence[tuple[Continuation, str]]:
+    """The same of several transfers, with each one's priority."""
+    query = select(Continuation, Transfer.priority).join(
+        Transfer, Transfer.id == Continuation.task_id
+    )
+    return session.execute(query.where(Transfer.id.in_(transfer_ids))).tuples().all()
 
 
 def owed(session: Session, transfer_id: UUID, *, but: UUID | None = None) -> Sequence[Continuation]:
@@ -100,8 +110,8 @@ def due_assemblies(
 
 
 def due_plans(session: Session, *, limit: int, republish_seconds: float) -> Sequence[UUID]:
-    """Transfers that wait to be planned with nobody at it, marked as sent again."""
-    late = _due_transfers((State.QUEUED,), limit)
+    """Transfers whose turn it is, with nobody at it, marked as sent again."""
+    late = _due_transfers((State.QUEUED,), limit).where(Transfer.admitted_at.is_not(None))
     return list(_mark_sent(session, late, republish_seconds))
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from argosy.errors import InvalidState, TransferCancelled
 from models.event import Event
 from models.ledger import empty_window, refill_window
-from models.transfer import ENDED, TRANSITIONS, State, Transfer
+from models.transfer import ENDED, TRANSITIONS, Priority, State, Transfer
 from models.transitions import advance
 
 PAUSED = f"transfer.{State.PAUSED}"
@@ -22,10 +22,11 @@ PAUSED = f"transfer.{State.PAUSED}"
 
 @dataclass(frozen=True)
 class Resumed:
-    """What is to be sent for a transfer that goes on: a plan, chunks, or its assembly."""
+    """What is to be done for a transfer that goes on: a turn, chunks of a class, its assembly."""
 
     planning: bool = False
     numbers: Sequence[int] = ()
+    priority: str = Priority.NORMAL
     assembling: bool = False
 
 
@@ -97,6 +98,7 @@ def unpause(
         State.MOVING if was_planned else State.QUEUED,
         detail={"by": by},
         republish_at=soon,
+        admitted_at=func.now() if was_planned else None,  # it waits for its turn again
         progress_at=func.now(),  # the pause is not held against it
         expires_at=_later(transfer),
     )
@@ -105,7 +107,8 @@ def unpause(
     if transfer.chunks_left == 0:
         advance(session, transfer, State.ASSEMBLING, republish_at=soon)
         return Resumed(assembling=True)
-    return Resumed(numbers=refill_window(session, transfer.id, window, republish_seconds))
+    numbers = refill_window(session, transfer.id, window, republish_seconds)
+    return Resumed(numbers=numbers, priority=transfer.priority)
 
 
 def last_pause(transfer_id: UUID) -> Select[Event]:

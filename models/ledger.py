@@ -325,10 +325,11 @@ def stored_parts(session: Session, transfer_id: UUID) -> Sequence[Chunk]:
 
 def due_chunks(
     session: Session, *, limit: int, republish_seconds: float
-) -> Sequence[tuple[UUID, int]]:
+) -> Sequence[tuple[UUID, str, int]]:
     """Chunks whose message or holder seems lost; each is marked as sent again.
 
-    The wait doubles with each time, so a long queue is not filled with copies.
+    With each the priority of its transfer, which says where it is sent. The wait doubles with
+    each time, so a long queue is not filled with copies.
     """
     late = (
         select(Chunk.transfer_id, Chunk.number)
@@ -349,10 +350,11 @@ def due_chunks(
             publications=Chunk.publications + 1,
             republish_at=func.now() + func.make_interval(0, 0, 0, 0, 0, 0, wait),
         )
-        .returning(Chunk.transfer_id, Chunk.number)
+        .where(Transfer.id == Chunk.transfer_id)
+        .returning(Chunk.transfer_id, Transfer.priority, Chunk.number)
         .execution_options(**_NO_SYNC)
     )
-    return [(row.transfer_id, row.number) for row in rows]
+    return [(row.transfer_id, row.priority, row.number) for row in rows]
 
 
 def _held(chunk: Chunk) -> ColumnElement[bool]:

@@ -75,6 +75,8 @@ RUNNING = (
     "state IN ('planned', 'moving', 'assembling') OR state = 'queued' AND admitted_at IS NOT NULL"
 )
 """SQL: a transfer that takes up one of the fleet's slots."""
+WAITING = "state = 'queued' AND admitted_at IS NULL"
+"""SQL: a transfer that waits for its turn."""
 LIVE = "state IN ('queued', 'planned', 'moving', 'assembling', 'paused')"
 """SQL: a transfer that has not ended."""
 
@@ -101,7 +103,9 @@ class Transfer(Base):
         Index(
             "ix_transfers_due",
             "republish_at",
-            postgresql_where=text("state IN ('queued', 'assembling')"),
+            postgresql_where=text(
+                "state = 'assembling' OR state = 'queued' AND admitted_at IS NOT NULL"
+            ),
         ),
         Index(
             "ix_transfers_unclean",
@@ -113,7 +117,8 @@ class Transfer(Base):
             "ix_transfers_waiting",
             "agent_id",
             "turn_at",
-            postgresql_where=text("state = 'queued' AND admitted_at IS NULL"),
+            "id",
+            postgresql_where=text(WAITING),
         ),
         Index("ix_transfers_running", "agent_id", postgresql_where=text(RUNNING)),
         Index("ix_transfers_live", "bucket", "object_name", postgresql_where=text(LIVE)),

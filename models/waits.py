@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
 
-from sqlalchemy import Select, and_, func, or_, select
+from sqlalchemy import Select, and_, func, or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from models.chunk import DIGEST, Chunk, ChunkState
@@ -46,21 +46,27 @@ def waits(case: Case) -> list[str]:
 def _queued(case: Case) -> Iterator[str]:
     if _is_held(case):
         yield f"being planned by {_holder(case)}"
-        return
-    count = case.session.scalar(before(case.transfer)) or 0
-    many = f"more than {MOST_BEFORE}" if count > MOST_BEFORE else str(count)
-    yield f"queued: {many} transfer{' is' if count == 1 else 's are'} before it"
-    yield _next_attempt(case)
+    elif case.transfer.admitted_at is not None:
+        yield "it has its turn: a worker is to plan it"
+        yield _next_attempt(case)
+    else:
+        count = case.session.scalar(before(case.transfer)) or 0
+        many = f"more than {MOST_BEFORE}" if count > MOST_BEFORE else str(count)
+        own = f"{many} of its agent's transfers {'is' if count == 1 else 'are'} before it"
+        yield f"it waits for its turn: {own}"
 
 
 def before(transfer: Transfer) -> Select[int]:
-    """Count the queued transfers that are older; those in `ix_transfers_due`, and not too many."""
-    older = (
+    """Count those of its agent whose turn comes first, by `ix_transfers_waiting`; not too many."""
+    earlier = (
         select(Transfer.id)
-        .where(Transfer.state == State.QUEUED, Transfer.created_at < transfer.created_at)
+        .where(Transfer.agent_id == transfer.agent_id)
+        .where(Transfer.state == State.QUEUED, Transfer.admitted_at.is_(None))
+        .where(tuple_(Transfer.turn_at, Transfer.id) < (transfer.turn_at, transfer.id))
+        .order_by(Transfer.turn_at, Transfer.id)
         .limit(MOST_BEFORE + 1)
     )
-    return select(func.count()).select_from(older.subquery())
+    return select(func.count()).select_from(earlier.subquery())
 
 
 def _moving(case: Case) -> Iterator[str]:

@@ -18,6 +18,7 @@ from models import Access, Act, Agent, Transfer
 from models.access import NOT_OURS, decide
 from models.continuations import add
 from models.transitions import record
+from models.turns import HANDICAPS, has_room
 from tasks import copying
 from tasks.base import RequestTask
 from tasks.fleet import fleet
@@ -25,6 +26,7 @@ from tasks.requests import CopyRequest, DownloadRequest, Place, UploadRequest
 from tasks.sender import Sender, known, parsed, refusing, require_agent
 from tasks.sharing import share
 from tasks.steps import AutoStep, documents_of
+from tasks.turns import slots_of
 
 log = structlog.get_logger(__name__)
 
@@ -72,6 +74,7 @@ def owe(
 
 
 def _find_or_add(session: Session, task_id: UUID, agent: Agent, request: AnyRequest) -> Transfer:
+    slots = slots_of(fleet().settings)
     added = session.scalars(
         insert(Transfer)
         .values(
@@ -81,6 +84,9 @@ def _find_or_add(session: Session, task_id: UUID, agent: Agent, request: AnyRequ
             request_sha256=request.fingerprint(),
             idempotency_key=request.idempotency_key,
             republish_at=func.now() + timedelta(seconds=fleet().settings.republish_seconds),
+            priority=request.priority,
+            turn_at=func.now() + HANDICAPS[request.priority],
+            admitted_at=func.now() if has_room(session, agent, slots) else None,
             **_columns(request, agent.id, task_id),
         )
         .on_conflict_do_nothing()

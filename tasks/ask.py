@@ -20,10 +20,8 @@ from models.derivatives import ask_again
 from models.following import COMPRESSED, derivative_at
 from models.transitions import record
 from tasks.base import RequestTask
-from tasks.claims import PutBack
 from tasks.fleet import fleet
-from tasks.lease import LeaseLost
-from tasks.process import process
+from tasks.messages import send_continuation
 from tasks.sender import Sender, known, parsed, refusing, require_agent
 from tasks.step_requests import StepRequest
 from tasks.steps import AutoStep, InspectStep, MakingStep, documents_of, keys_of
@@ -34,8 +32,8 @@ log = structlog.get_logger(__name__)
 def ask(task: RequestTask, kind: type[StepRequest], **arguments: Any) -> FileReference:
     """Do what a message asks for with a stored file; its reference, with what came of it.
 
-    Raises what `accept` raises, ObjectNotFound, and the error of the step; Ignore while
-    others are at it: the result is then recorded under the same task id.
+    Raises what `accept` raises, and ObjectNotFound; else Ignore, for others do it, and
+    record the result under the same task id.
     """
     with refusing(task):
         sender = known(task)
@@ -44,10 +42,8 @@ def ask(task: RequestTask, kind: type[StepRequest], **arguments: Any) -> FileRef
     task.request.acting_for = sender.agent_id
     structlog.contextvars.bind_contextvars(transfer_id=str(transfer.id))
     log.info("request.accepted", agent_id=str(sender.agent_id))
-    try:
-        return process(task, continuation, transfer)
-    except (PutBack, LeaseLost) as reason:
-        raise Ignore(type(reason).__name__) from None
+    send_continuation(continuation)
+    raise Ignore("it is made by those who read the queue of media")
 
 
 def _enter(session: Session, sender: Sender, request: StepRequest) -> tuple[Continuation, Transfer]:

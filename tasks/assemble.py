@@ -28,6 +28,7 @@ from tasks.inherit import copied, inherit, note_copy
 from tasks.lease import Lease, LeaseLost
 from tasks.messages import own_task_id, send_continuation
 from tasks.spool import Partial
+from tasks.turns import give_turns
 
 log = structlog.get_logger(__name__)
 
@@ -79,6 +80,7 @@ def assemble(transfer: Transfer) -> FileReference | str | None:
             _verify_file(transfer, lease)
         done, others = fleet().transact(lambda session: _complete(session, transfer, facts))
     log.info("transfer.completed", size=done.size, kind=done.kind)
+    give_turns()
     for continuation in others:
         send_continuation(continuation)
     return outcome(done)

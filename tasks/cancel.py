@@ -14,6 +14,7 @@ from models.continuations import owed
 from tasks.act import Entered, act
 from tasks.control import ControlRequest, ControlTask, own, status_of
 from tasks.messages import send_cleanup, send_continuation
+from tasks.turns import give_turns
 
 Cancelled = tuple[dict[str, Any], bool, Sequence[Continuation]]
 """The status document, whether it was this that ended the transfer, and who waits for it."""
@@ -28,6 +29,7 @@ def cancel(self: ControlTask, transfer: str) -> dict[str, Any]:
     """
     document, ended, waiting = act(self, ControlRequest, _cancel, transfer=transfer)
     if ended:
+        give_turns()
         send_cleanup(UUID(document["id"]))
         for continuation in waiting:
             send_continuation(continuation)

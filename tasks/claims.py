@@ -23,6 +23,7 @@ from models.transitions import clean_again, fail, release, renew
 from tasks.fleet import fleet
 from tasks.lease import Lease, LeaseLost
 from tasks.messages import own_task_id, send_cleanup, send_continuation
+from tasks.turns import give_turns
 
 log = structlog.get_logger(__name__)
 
@@ -292,6 +293,7 @@ def _end(claim: Claim, error: Error) -> None:
         raise LeaseLost from error
     log.info("transfer.failed" if claim.ends_transfer else "derivative.failed", code=error.code)
     if claim.ends_transfer:
+        give_turns()
         send_cleanup(transfer_id)
     for continuation in waiting:
         send_continuation(continuation)

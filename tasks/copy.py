@@ -9,7 +9,7 @@ from celery import shared_task
 from argosy.reference import FileReference
 from tasks.accept import accept
 from tasks.base import RequestTask
-from tasks.carry import carry
+from tasks.begin import begin
 from tasks.requests import CopyRequest
 
 
@@ -21,12 +21,13 @@ def copy(
     name: str | None = None,
     share_with: list[str] | None = None,
     idempotency_key: str | None = None,
+    priority: str = "normal",
 ) -> FileReference | str:
     """Copy the file that `reference` names into the sender's own folder, in `bucket`.
 
     That is the original's bucket unless it is said. The copy is a transfer of its own, and
     what was made of the file is copied with it; the result is the copy's reference. `name`,
-    `share_with` and `idempotency_key` are as in `transfer.upload`. Fails with
+    `share_with`, `idempotency_key` and `priority` are as in `transfer.upload`. Fails with
     object_not_found for what the sender may not read, checksum_mismatch for a reference that
     is wrong, object_changed where the original was replaced.
     """
@@ -38,5 +39,6 @@ def copy(
         name=name,
         share_with=share_with or (),
         idempotency_key=idempotency_key,
+        priority=priority,
     )
-    return carry(transfer.id, self.worker, takeover=self.redelivered)
+    return begin(self, transfer)

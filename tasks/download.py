@@ -9,15 +9,20 @@ from celery import shared_task
 from argosy.reference import FileReference
 from tasks.accept import accept
 from tasks.base import RequestTask
-from tasks.carry import carry
+from tasks.begin import begin
 from tasks.requests import DownloadRequest
 
 
 @shared_task(bind=True, base=RequestTask, name="transfer.download")
-def download(self: RequestTask, reference: dict[str, Any], destination: str) -> FileReference | str:
+def download(
+    self: RequestTask, reference: dict[str, Any], destination: str, priority: str = "normal"
+) -> FileReference | str:
     """Download what `reference` names to `destination`, a new path inside a spool folder.
 
-    The name appears once every byte is there and its SHA-256 is right.
+    The name appears once every byte is there and its SHA-256 is right. `priority` is as in
+    `transfer.upload`.
     """
-    transfer = accept(self, DownloadRequest, reference=reference, destination=destination)
-    return carry(transfer.id, self.worker, takeover=self.redelivered)
+    transfer = accept(
+        self, DownloadRequest, reference=reference, destination=destination, priority=priority
+    )
+    return begin(self, transfer)

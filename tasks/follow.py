@@ -7,7 +7,7 @@ from celery import current_app
 from redis.exceptions import RedisError
 
 from models import Transfer
-from models.continuations import to_assemble
+from models.continuations import first_caller
 from models.ledger import Stored
 from tasks.fleet import fleet
 from tasks.messages import send_chunks, send_continuation
@@ -19,9 +19,9 @@ log = structlog.get_logger(__name__)
 def follow(transfer: Transfer, stored: Stored) -> None:
     """Send what the ledger decided when it stored a chunk."""
     if stored.next_number is not None:
-        send_chunks(transfer.id, [stored.next_number])
+        send_chunks(transfer.id, transfer.priority, [stored.next_number])
     if stored.assembling:
-        send_continuation(fleet().transact(lambda session: to_assemble(session, transfer.id)))
+        send_continuation(fleet().transact(lambda session: first_caller(session, transfer.id)))
     elif stored.progress_due:
         report_progress(transfer, stored.bytes_done)
 

@@ -18,7 +18,7 @@ from kombu.utils import json as kombu_json
 
 from argosy.errors import InvalidRequest
 from argosy.reference import is_storable
-from models import DIGEST, Continuation
+from models import DIGEST, Continuation, Priority
 from tasks.fleet import fleet
 from tasks.seal import SEAL_HEADER, seal
 
@@ -28,6 +28,14 @@ CONTROL = "argosy.control"
 """Queue that agents write to through the same exchange: it does not wait behind files."""
 INTERNAL = "argosy.internal"
 """Exchange that only the fleet writes to."""
+CHUNKS = {
+    Priority.URGENT: "argosy.chunks.urgent",
+    Priority.NORMAL: "argosy.chunks",
+    Priority.BULK: "argosy.chunks.bulk",
+}
+"""Queues of the work on files, one for each class: a worker takes from each in turn."""
+MEDIA = "argosy.media"
+"""Queue of what is made of stored files: pictures do not keep transfers from ending."""
 
 log = structlog.get_logger(__name__)
 
@@ -63,18 +71,25 @@ def own_task_id() -> UUID | None:
     return UUID(current_task.request.id) if current_task else None
 
 
-def send_plan(transfer_id: UUID) -> None:
-    """Have a transfer planned that nobody plans."""
-    _send("transfer.plan", str(transfer_id))
+def send_plan(caller: Continuation, priority: str) -> None:
+    """Have a transfer planned that has its turn, under the task id of its first caller."""
+    _send(
+        "transfer.plan",
+        str(caller.transfer_id),
+        task_id=str(caller.task_id),
+        **to_queue(CHUNKS[Priority(priority)]),
+        **caller.request,
+    )
 
 
-def send_chunks(transfer_id: UUID, numbers: Iterable[int]) -> None:
+def send_chunks(transfer_id: UUID, priority: str, numbers: Iterable[int]) -> None:
     """Have chunks moved."""
+    queue = to_queue(CHUNKS[Priority(priority)])
     for number in numbers:
         if number == DIGEST:
-            _send("transfer.digest", str(transfer_id))
+            _send("transfer.digest", str(transfer_id), **queue)
         else:
-            _send("transfer.chunk", str(transfer_id), number)
+            _send("transfer.chunk", str(transfer_id), number, **queue)
 
 
 def send_cleanup(transfer_id: UUID) -> None:
@@ -89,8 +104,14 @@ def send_continuation(continuation: Continuation | None) -> None:
             "transfer.reassemble",
             str(continuation.transfer_id),
             task_id=str(continuation.task_id),
+            **(to_queue(MEDIA) if continuation.steps else {}),
             **continuation.request,
         )
+
+
+def to_queue(name: str) -> dict[str, str]:
+    """A route by the exchange: Celery would use the nameless one, which agents can write to."""
+    return {"queue": name, "exchange": INTERNAL, "routing_key": name}
 
 
 def _send(name: str, *arguments: object, **options: Any) -> None:

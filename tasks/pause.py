@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from models import Agent, control
 from tasks.act import Entered, act
 from tasks.control import ControlRequest, ControlTask, own, status_of
+from tasks.turns import give_turns
 
 
 @shared_task(bind=True, base=ControlTask, name="transfer.pause")
@@ -19,7 +20,9 @@ def pause(self: ControlTask, transfer: str) -> dict[str, Any]:
     Parts that are on their way arrive, no other begins; whoever waits for it goes
     on waiting. Raises TransferNotFound; InvalidState once all bytes have been moved.
     """
-    return act(self, ControlRequest, _pause, transfer=transfer)
+    document = act(self, ControlRequest, _pause, transfer=transfer)
+    give_turns()  # what is held takes up no slot
+    return document
 
 
 def _pause(

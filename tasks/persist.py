@@ -9,7 +9,7 @@ from celery import shared_task
 from argosy.reference import FileReference
 from tasks.accept import accept
 from tasks.base import RequestTask
-from tasks.carry import carry
+from tasks.begin import begin
 from tasks.fleet import fleet
 from tasks.requests import CopyRequest
 
@@ -21,4 +21,4 @@ def persist(
     """Copy a file to the bucket whose files do not expire. As `transfer.copy` in all else."""
     bucket = fleet().settings.persistent_bucket
     transfer = accept(self, CopyRequest, reference=reference, bucket=bucket, name=name)
-    return carry(transfer.id, self.worker, takeover=self.redelivered)
+    return begin(self, transfer)

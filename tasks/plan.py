@@ -80,7 +80,7 @@ def plan(transfer: Transfer) -> tuple[Transfer, Chunk] | None:
                 _abandon(transfer, upload_id)
             raise
     log.info("transfer.planned", size=found.size, parts=moving.part_count, kind=moving.kind)
-    send_chunks(transfer.id, numbers)
+    send_chunks(transfer.id, transfer.priority, numbers)
     return (moving, chunk) if chunk else None
 
 

@@ -37,7 +37,7 @@ from argosy.fields import (
 )
 from argosy.reference import FileReference, is_storable
 from argosy.storage.metadata import to_headers
-from models import Access, Kind
+from models import Access, Kind, Priority
 
 Path = Annotated[str, StringConstraints(min_length=1, max_length=4096, pattern=r"^/[^\x00]*$")]
 ObjectPath = Annotated[str, StringConstraints(max_length=1024, pattern=r"^[^\x00]*$")]
@@ -79,6 +79,10 @@ class TransferRequest(Request):
     """What moves bytes; the same key of the same agent is the same transfer."""
 
     idempotency_key: Key | None = None
+    # Left out of what was asked where it is the usual one, as older agents do.
+    priority: Priority = Field(
+        Priority.NORMAL, strict=False, exclude_if=lambda how: how == Priority.NORMAL
+    )
 
 
 class UploadRequest(TransferRequest):

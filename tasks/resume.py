@@ -12,7 +12,13 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from models import Continuation
-from models.continuations import due_assemblies, due_cleanups, due_continuations, due_plans
+from models.continuations import (
+    due_assemblies,
+    due_cleanups,
+    due_continuations,
+    due_plans,
+    first_callers,
+)
 from models.derivatives import waiting_for
 from models.heartbeat import beat
 from models.ledger import due_chunks
@@ -20,6 +26,7 @@ from models.pins import drop_stale
 from tasks.base import FleetTask
 from tasks.fleet import fleet
 from tasks.messages import send_chunks, send_cleanup, send_continuation, send_plan
+from tasks.turns import give_turns
 
 BATCH = 500
 LOCK = 0x4152474F5359  # "ARGOSY": one resume at a time, however many beats there are
@@ -31,8 +38,8 @@ log = structlog.get_logger(__name__)
 class Due:
     """What is to be sent again."""
 
-    plans: Sequence[UUID] = ()
-    chunks: Sequence[tuple[UUID, int]] = ()
+    plans: Sequence[tuple[Continuation, str]] = ()
+    chunks: Sequence[tuple[UUID, str, int]] = ()
     continuations: Sequence[Continuation] = ()
     cleanups: Sequence[UUID] = ()
 
@@ -40,11 +47,12 @@ class Due:
 @shared_task(bind=True, base=FleetTask, name="transfer.resume")
 def resume(_self: FleetTask) -> None:
     """Send again what seems lost: safe to run at any time, and twice at once."""
+    give_turns()
     due = fleet().transact(_collect)
-    for transfer_id in due.plans:
-        send_plan(transfer_id)
-    for transfer_id, number in due.chunks:
-        send_chunks(transfer_id, [number])
+    for caller, priority in due.plans:
+        send_plan(caller, priority)
+    for transfer_id, priority, number in due.chunks:
+        send_chunks(transfer_id, priority, [number])
     for continuation in due.continuations:
         send_continuation(continuation)
     for transfer_id in due.cleanups:
@@ -61,7 +69,7 @@ def _collect(session: Session) -> Due:
     again = fleet().settings.republish_seconds
     drop_stale(session, pin_days=fleet().settings.pin_days, limit=BATCH)
     return Due(
-        due_plans(session, limit=BATCH, republish_seconds=again),
+        first_callers(session, due_plans(session, limit=BATCH, republish_seconds=again)),
         due_chunks(session, limit=BATCH, republish_seconds=again),
         [
             *due_assemblies(session, limit=BATCH, republish_seconds=again),

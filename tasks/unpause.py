@@ -9,12 +9,13 @@ from celery import shared_task
 from sqlalchemy.orm import Session
 
 from models import Agent, Continuation, control
-from models.continuations import to_assemble
+from models.continuations import first_caller
 from models.control import Resumed
 from tasks.act import Entered, act
 from tasks.control import ControlRequest, ControlTask, own, status_of
 from tasks.fleet import fleet
-from tasks.messages import send_chunks, send_continuation, send_plan
+from tasks.messages import send_chunks, send_continuation
+from tasks.turns import give_turns
 
 GoesOn = tuple[dict[str, Any], Resumed, Continuation | None]
 """The status document, what is to be sent, and under whose task id it is assembled."""
@@ -29,8 +30,8 @@ def unpause(self: ControlTask, transfer: str) -> dict[str, Any]:
     """
     document, resumed, caller = act(self, ControlRequest, _unpause, transfer=transfer)
     if resumed.planning:
-        send_plan(UUID(document["id"]))
-    send_chunks(UUID(document["id"]), resumed.numbers)
+        give_turns()
+    send_chunks(UUID(document["id"]), resumed.priority, resumed.numbers)
     if resumed.assembling:
         send_continuation(caller)
     return document
@@ -48,4 +49,4 @@ def _unpause(session: Session, agent: Agent, request: ControlRequest, entered: E
             window=settings.window,
             republish_seconds=settings.republish_seconds,
         )
-    return status_of(session, found), resumed, to_assemble(session, found.id)
+    return status_of(session, found), resumed, first_caller(session, found.id)

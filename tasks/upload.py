@@ -7,9 +7,8 @@ from celery import shared_task
 from argosy.reference import FileReference
 from tasks.accept import accept
 from tasks.base import RequestTask
-from tasks.carry import carry
+from tasks.begin import begin
 from tasks.fleet import fleet
-from tasks.process import after_steps
 from tasks.requests import UploadRequest
 
 
@@ -25,6 +24,7 @@ def upload(
     metadata: dict[str, str] | None = None,
     compress: str | None = None,
     process: str | None = None,
+    priority: str = "normal",
 ) -> FileReference | str:
     """Upload `source`, a path inside a spool folder.
 
@@ -36,7 +36,9 @@ def upload(
 
     `compress` stores the file as `zstd` or `gzip`, or with `auto` where that pays; whoever
     downloads it gets it as it was. With `process="auto"` the fleet does what the type of the
-    bytes calls for before the result comes: see `transfer.process`.
+    bytes calls for before the result comes: see `transfer.process`. `priority` is `urgent`,
+    `normal` or `bulk`: among the transfers of one agent the more urgent begin first, and their
+    parts have a queue of their own.
     """
     transfer = accept(
         self,
@@ -50,5 +52,6 @@ def upload(
         metadata={} if metadata is None else metadata,
         compress=compress,
         process=process,
+        priority=priority,
     )
-    return after_steps(self, carry(transfer.id, self.worker, takeover=self.redelivered))
+    return begin(self, transfer)

@@ -37,7 +37,7 @@ TASK_MODULES = (
     "tasks.register",
     "tasks.pin",
     "tasks.unpin",
-    "tasks.replan",
+    "tasks.set_out",
     "tasks.cleanup",
     "tasks.resume",
 )

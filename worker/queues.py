@@ -13,7 +13,8 @@ from celery.app.amqp import AMQP, Queues
 from kombu import Exchange, Queue
 
 from argosy import mailbox
-from tasks.messages import CONTROL, INTERNAL, REQUESTS
+from models import Priority
+from tasks.messages import CHUNKS, CONTROL, INTERNAL, MEDIA, REQUESTS, to_queue
 
 DEAD = "argosy.dead"
 DELIVERY_LIMIT = 200
@@ -39,8 +40,9 @@ DEAD_LETTERS = Queue(DEAD, dead, routing_key="", queue_arguments={"x-queue-type"
 QUEUES = (
     _queue(REQUESTS, requests),
     _queue(CONTROL, requests),
-    _queue("argosy.chunks", internal),
+    *(_queue(name, internal) for name in CHUNKS.values()),
     _queue("argosy.finish", internal),
+    _queue(MEDIA, internal),
     _queue("argosy.upkeep", internal),
 )
 
@@ -58,18 +60,13 @@ class FleetAMQP(AMQP):
     queues_cls = _Queues
 
 
-def _internal(queue: str) -> dict[str, str]:
-    """A route by the exchange: Celery would use the nameless one, which agents can write to."""
-    return {"queue": queue, "exchange": INTERNAL, "routing_key": queue}
-
-
 ROUTES = {
-    "transfer.plan": _internal("argosy.chunks"),
-    "transfer.chunk": _internal("argosy.chunks"),
-    "transfer.digest": _internal("argosy.chunks"),
-    "transfer.reassemble": _internal("argosy.finish"),
-    "transfer.cleanup": _internal("argosy.upkeep"),
-    "transfer.resume": _internal("argosy.upkeep"),
+    "transfer.plan": to_queue(CHUNKS[Priority.NORMAL]),
+    "transfer.chunk": to_queue(CHUNKS[Priority.NORMAL]),
+    "transfer.digest": to_queue(CHUNKS[Priority.NORMAL]),
+    "transfer.reassemble": to_queue("argosy.finish"),
+    "transfer.cleanup": to_queue("argosy.upkeep"),
+    "transfer.resume": to_queue("argosy.upkeep"),
 }
 
 

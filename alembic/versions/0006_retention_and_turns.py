@@ -21,7 +21,7 @@ JSONB = postgresql.JSONB(astext_type=sa.Text())
 NOW = sa.text("now()")
 INDEXES = {
     "ix_transfers_waiting": (
-        ["agent_id", "turn_at"],
+        ["agent_id", "turn_at", "id"],
         "state = 'queued' AND admitted_at IS NULL",
     ),
     "ix_transfers_running": (
@@ -77,6 +77,19 @@ def _transfers() -> None:
         op.create_index(
             name, "transfers", columns, schema="argosy", postgresql_where=sa.text(where)
         )
+    _due("state = 'assembling' OR state = 'queued' AND admitted_at IS NOT NULL")
+
+
+def _due(where: str) -> None:
+    """What is to be sent again: nothing of those that wait, of which there may be very many."""
+    op.drop_index("ix_transfers_due", "transfers", schema="argosy")
+    op.create_index(
+        "ix_transfers_due",
+        "transfers",
+        ["republish_at"],
+        schema="argosy",
+        postgresql_where=sa.text(where),
+    )
 
 
 def _dead_letters() -> None:
@@ -120,6 +133,7 @@ def downgrade() -> None:
     op.execute("ALTER TABLE argosy.agents DROP CONSTRAINT ck_agents_weight")
     for name in (*LIMITS, "weight"):
         op.drop_column("agents", name, schema="argosy")
+    _due("state IN ('queued', 'assembling')")
     for name in INDEXES:
         op.drop_index(name, "transfers", schema="argosy")
     op.execute("ALTER TABLE argosy.transfers DROP CONSTRAINT ck_transfers_priority")

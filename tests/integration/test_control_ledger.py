@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -465,15 +466,15 @@ def test_the_place_in_the_queue_is_told(ledger: Ledger) -> None:
     ledger.transfer(State.COMPLETED)
     places = [status(ledger, one)["waits"][0] for one in queue]
     assert places == [
-        "queued: 0 transfers are before it",
-        "queued: 1 transfer is before it",
-        "queued: 2 transfers are before it",
+        "it waits for its turn: 0 of its agent's transfers are before it",
+        "it waits for its turn: 1 of its agent's transfers is before it",
+        "it waits for its turn: 2 of its agent's transfers are before it",
     ]
 
 
 def test_the_stage_and_its_next_attempt_are_told(ledger: Ledger) -> None:
     for state, verb in ((State.QUEUED, "planned"), (State.ASSEMBLING, "assembled")):
-        transfer = ledger.transfer(state)
+        transfer = ledger.transfer(state, admitted_at=datetime.now(UTC))
         assert "its message is sent again at" in status(ledger, transfer)["waits"][1]
         stage = frozenset({state})
         held = ledger.do(
@@ -541,9 +542,10 @@ def _plan(session: Session, query: Any) -> str:
 
 def test_the_place_in_the_queue_is_found_by_an_index(ledger: Ledger) -> None:
     _many(ledger, 20_000)
-    transfer = ledger.row(ledger.transfer(State.QUEUED))
+    busy = ledger.do(lambda session: session.scalar(text("SELECT agent_id FROM argosy.transfers")))
+    transfer = ledger.row(ledger.transfer(State.QUEUED, agent_id=busy))
     plan = ledger.do(lambda session: _plan(session, before(transfer)))
-    assert "ix_transfers_due" in plan
+    assert "ix_transfers_waiting" in plan
     assert "Seq Scan" not in plan
 
 

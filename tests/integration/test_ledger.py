@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
@@ -30,9 +31,9 @@ from models.continuations import (
     due_cleanups,
     due_continuations,
     due_plans,
+    first_caller,
     owed,
     settle,
-    to_assemble,
 )
 from models.database import make_sessions
 from models.ledger import (
@@ -105,7 +106,7 @@ class Ledger:
             id=made,
             kind="upload",
             state=state,
-            agent_id=self.agent,
+            agent_id=columns.pop("agent_id", self.agent),
             request_sha256="0",
             bucket="b",
             object_name="o",
@@ -586,7 +587,7 @@ def _due(ledger: Ledger, republish: float = 60) -> list[int]:
     found = ledger.do(
         lambda session: list(due_chunks(session, limit=500, republish_seconds=republish))
     )
-    return sorted(number for _, number in found)
+    return sorted(number for _, _, number in found)
 
 
 def test_a_queued_chunk_is_due_when_its_message_is_overdue(ledger: Ledger) -> None:
@@ -667,7 +668,7 @@ def test_two_that_look_at_once_do_not_send_the_same(ledger: Ledger) -> None:
         found = ledger.at_once(
             *[lambda session: list(due_chunks(session, limit=500, republish_seconds=60))] * 3
         )
-        numbers = sorted(number for one in found for _, number in one)
+        numbers = sorted(number for one in found for _, _, number in one)
         assert numbers == list(range(1, 41))
 
 
@@ -685,8 +686,13 @@ def _plans(ledger: Ledger) -> list[UUID]:
     return ledger.do(lambda session: list(due_plans(session, limit=9, republish_seconds=60)))
 
 
+def test_a_transfer_that_waits_for_its_turn_is_not_due(ledger: Ledger) -> None:
+    ledger.pass_time(1, ledger.transfer(State.QUEUED))
+    assert _plans(ledger) == []
+
+
 def test_a_transfer_that_nobody_plans_is_due(ledger: Ledger) -> None:
-    transfer = ledger.transfer(State.QUEUED)
+    transfer = ledger.transfer(State.QUEUED, admitted_at=datetime.now(UTC))
     ledger.pass_time(1, transfer)
     assert _plans(ledger) == [transfer]
     assert _plans(ledger) == []
@@ -760,7 +766,7 @@ def test_a_caller_is_remembered_once(ledger: Ledger) -> None:
     transfer, _ = _owing(ledger, State.MOVING)
     for request in ({"task": "x"}, {"task": "another"}):
         ledger.do(lambda session, it=request: add(session, transfer, transfer, it, 60))
-    first = ledger.do(lambda session: to_assemble(session, transfer))
+    first = ledger.do(lambda session: first_caller(session, transfer))
     assert first and first.request == {"task": "x"}
     waiting = ledger.do(lambda session: owed(session, transfer))
     assert [one.task_id for one in waiting] == [transfer]

@@ -1,0 +1,30 @@
+"""`transfer.plan`: the first work on a transfer that has its turn, under its caller's task id."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import structlog
+from celery import shared_task
+
+from argosy.reference import FileReference
+from models import Transfer
+from tasks.base import OwedTask
+from tasks.carry import carry
+from tasks.fleet import fleet
+from tasks.process import after_steps
+
+
+@shared_task(bind=True, base=OwedTask, name="transfer.plan")
+def plan(self: OwedTask, transfer_id: str) -> FileReference | str:
+    """Plan a transfer, and carry it to its end if it is small; then the result is its outcome.
+
+    A worker of the version before sends this under an id that nobody waits for: all who
+    wait are then told by messages of their own.
+    """
+    identity = UUID(transfer_id)
+    structlog.contextvars.bind_contextvars(transfer_id=transfer_id)
+    transfer = fleet().transact(lambda session: session.get_one(Transfer, identity))
+    self.request.acting_for = transfer.agent_id
+    ended = carry(identity, self.worker, takeover=self.redelivered)
+    return after_steps(self, ended) if self.request.id == transfer_id else ended
