@@ -151,6 +151,7 @@ class Client(FileWork):
             "metadata": dict(metadata or {}),
             "compress": options.compress,
             "process": options.process,
+            "priority": options.priority,
         }
         given: dict[str, Any] = {name: value for name, value in wanted.items() if value}
         place = Path(path).absolute()
@@ -393,6 +394,8 @@ def _check_direct(options: UploadOptions | DownloadOptions) -> None:
             "process is for background mode: use upload_later, or leave it out and send the "
             "reference to transfer.process."
         )
+    if isinstance(options, UploadOptions) and options.priority:
+        raise InvalidRequest("priority is for background mode: use upload_later, or leave it out.")
 
 
 def _outcome(result: Any, meter: Meter) -> FileReference | str:

@@ -12,6 +12,9 @@ from argosy.settings import S3_MAX_PART_BYTES, S3_MIN_PART_BYTES
 Compress = Literal["auto", "zstd", "gzip"]
 """How a file is to be stored: `auto` is zstd, where it pays."""
 
+Priority = Literal["urgent", "normal", "bulk"]
+"""How soon a transfer wants to move, among those of its agent."""
+
 
 @dataclass(frozen=True)
 class UploadOptions:
@@ -24,8 +27,9 @@ class UploadOptions:
     its bytes say that this saves 5 % or more, else as it is. Every way down gives the file
     itself. In direct mode it is compressed while it is sent, with no copy on disk, and a
     killed upload begins anew. `process="auto"` has the fleet do what the file's type calls
-    for, before the reference is there (background mode only: in direct mode it is an
-    InvalidRequest, since nothing would come of it).
+    for, before the reference is there. By `priority` (normal, when None) the more urgent of an
+    agent's transfers have their turn first. Both are for background mode only: in direct mode
+    they are an InvalidRequest, since nothing would come of them.
 
     Raises InvalidRequest for a value out of range.
     """
@@ -41,6 +45,7 @@ class UploadOptions:
     subscribers: tuple[Subscriber, ...] = ()
     compress: Compress | None = None
     process: Literal["auto"] | None = None
+    priority: Priority | None = None
 
     def __post_init__(self) -> None:
         size = self.part_size
@@ -50,6 +55,8 @@ class UploadOptions:
             raise InvalidRequest(f"compress is {self.compress!r}: auto, zstd or gzip.")
         if self.process not in (None, "auto"):
             raise InvalidRequest(f"process is {self.process!r}: auto, or None for nothing.")
+        if self.priority is not None and self.priority not in get_args(Priority):
+            raise InvalidRequest(f"priority is {self.priority!r}: urgent, normal or bulk.")
         _check_common(self.parallel, self.deadline_seconds)
 
     def in_bucket(self, bucket: str) -> UploadOptions:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import click
 
-from argosy.options import Compress, UploadOptions
+from argosy.options import Compress, Priority, UploadOptions
 from argosy.reference import FileReference
 from commands import mistakes
 from commands.account import client
@@ -104,6 +104,11 @@ class _Upload:
     help="With --later: have the fleet do with each what its type calls for.",
 )
 @click.option(
+    "--priority",
+    type=click.Choice(get_args(Priority)),
+    help="With --later: which of your transfers have their turn first.",
+)
+@click.option(
     "--jobs", type=click.IntRange(1, 32), default=4, show_default=True, help="Files at once."
 )
 @quiet_option
@@ -120,6 +125,7 @@ def upload(
     later: bool,
     wait: bool,
     process: Literal["auto"] | None,
+    priority: Priority | None,
     jobs: int,
     quiet: bool,
     as_json: bool,
@@ -135,6 +141,8 @@ def upload(
     _check(files, name, later=later)
     if process and not later:
         raise click.UsageError("--process is the fleet's work: add --later.")
+    if priority and not later:
+        raise click.UsageError("--priority is for the fleet's work: add --later.")
     options = UploadOptions(
         bucket=bucket,
         name=name,
@@ -142,6 +150,7 @@ def upload(
         share_with=share_with,
         compress=compress,
         process=process,
+        priority=priority,
     )
     with (
         client() as agent,

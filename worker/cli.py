@@ -20,21 +20,23 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 @click.option(
     "--control/--no-control",
     default=None,
-    help="Only the queue of questions and cancellations; or all but that. Beside a worker for it "
-    "alone, they are answered while Storage hangs and every other process waits.",
+    help="Only the queues of what agents ask, which is soon done; or all but those. Beside a "
+    "worker for them alone, requests are taken and answered while the others move bytes, or wait "
+    "for Storage.",
 )
 def worker(*, concurrency: int | None, name: str, queues: str | None, control: bool | None) -> None:
     """Run a worker of the fleet."""
     settings = load(FleetSettings)
-    from tasks.messages import CONTROL
+    from tasks.messages import CONTROL, REQUESTS
     from worker.app import app, declare_topology
 
     declare_topology(settings)
     options = ["--concurrency", str(concurrency or settings.concurrency), "-n", f"{name}@%h"]
+    asked = f"{CONTROL},{REQUESTS}"
     if queues or control:
-        options += ["-Q", queues or CONTROL]
+        options += ["-Q", queues or asked]
     if control is False:
-        options += ["-X", CONTROL]
+        options += ["-X", asked]
     app.worker_main(["worker", "--without-mingle", "--without-gossip", *options])
 
 
