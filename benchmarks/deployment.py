@@ -129,8 +129,8 @@ class Deployment:
             raise BenchmarkFailed(f"{name} ended with {child.returncode}: {output.strip()[-300:]}")
 
     def _add_agent(self) -> SignIn:
-        _argosy(self.stack, "bootstrap")
-        printed = _argosy(self.stack, "agents", "add", "benchmark")
+        operate(self.stack, "bootstrap")
+        printed = operate(self.stack, "agents", "add", "benchmark")
         said = dict(line.split("=", 1) for line in printed.split())
         settings = AgentSettings.model_validate(_fields({**self.stack.agent_environment, **said}))
         return argosy.login(said["ARGOSY_AGENT"], said["ARGOSY_AGENT_KEY"], settings)
@@ -163,7 +163,8 @@ def _in_environment(**variables: str) -> Iterator[None]:
             del os.environ[name]
 
 
-def _argosy(stack: Stack, *arguments: str) -> str:
+def operate(stack: Stack, *arguments: str) -> str:
+    """Run a command of `argosy` as the operator, and return what it printed."""
     done = subprocess.run(
         [ARGOSY, *arguments],
         env={**os.environ, **stack.operator_environment},
