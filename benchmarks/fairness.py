@@ -1,4 +1,4 @@
-"""How long one agent's single file takes while another's many wait: `python -m benchmarks.fairness`.
+"""How long an agent's single file takes while another's many wait: `python -m benchmarks.fairness`.
 
 Twice: while the many requests are still ahead of it in the queue, and once they are accepted
 and their files wait for a turn.

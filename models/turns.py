@@ -47,11 +47,13 @@ class Slots:
 def has_room(session: Session, agent: Agent, slots: Slots) -> bool:
     """Whether a new transfer of this agent may begin at once: it has none that waits, and room.
 
-    Two that ask at the same time may both get the last slot: a slot more does no harm.
+    Two that ask at the same time may both get the last slot: a slot more does no harm. Where
+    the agent has a limit it would, so then the answer is no, and `admit` gives the turn.
     """
+    if agent.max_transfers or slots.of_agent:
+        return False
     waits, own, running = session.execute(text(_ROOM), {"agent": agent.id}).one()
-    at_once = agent.max_transfers or slots.of_agent or slots.all
-    return not waits and own < min(agent.weight * (slots.all - running), at_once)
+    return bool(not waits and own < agent.weight * (slots.all - running))
 
 
 def waits_behind(session: Session, transfer: Transfer) -> bool:

@@ -32,6 +32,7 @@ PAGES = (
     "docs/guide/files.md",
     "docs/guide/streams.md",
     "docs/guide/background.md",
+    "docs/guide/turns.md",
     "docs/guide/processing.md",
     "docs/guide/messages.md",
     "docs/guide/celery-agent.md",
