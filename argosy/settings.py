@@ -368,6 +368,7 @@ class FleetSettings(MediaSettings, AgentSettings):
         "by default the inbox of the agent that chained it.",
     )
     flower_port: int = Field(5555, ge=0, le=65535, description="Port of `argosy flower`.")
+    metrics_port: int = Field(9540, ge=0, le=65535, description="Port of `argosy metrics`.")
     state_dir: Path = Field(
         Path(".argosy"), description="Folder of beat's schedule and Flower's state."
     )

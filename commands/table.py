@@ -102,12 +102,19 @@ ENTRIES = MappingProxyType(
         worker=("worker.cli:worker", "Run a worker of the fleet."),
         beat=("worker.cli:beat", "Run the clock of the fleet."),
         flower=("worker.cli:flower", "Run Flower, the page on which operators watch the fleet."),
+        metrics=(
+            "worker.cli:metrics",
+            "Tell Prometheus of the fleet's books: http://127.0.0.1:9540/metrics.",
+        ),
         gateway=(
             "worker.cli:gateway",
             "Print nginx's configuration: a gateway with CORS in front of Supabase.",
         ),
         sweep=("commands.sweep:sweep", "Say which files' time is over."),
-        reconcile=("commands.reconcile:reconcile", "Compare the books with Storage."),
+        reconcile=(
+            "commands.reconcile:reconcile",
+            "Compare the books with Storage, and put them right.",
+        ),
     )
     | _entries(
         MACHINE,

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, func
+from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -34,6 +34,7 @@ class Event(Base):
         Index(None, "transfer_id", "id"),
         Index(None, "agent_id", "id"),
         Index(None, "at"),
+        Index("ix_events_deleted", "object", postgresql_where=text("name = 'file.deleted'")),
         CheckConstraint("outcome IN ('ok', 'refused', 'failed')", name="outcome"),
     )
 

@@ -1,120 +1,113 @@
-"""Where the books and Storage differ: by SQL alone, a few rows in memory at a time."""
+"""The books compared with Storage and with each other, page by page.
+
+What is compared stands in deploy/supabase/50_books.sql: the fleet may not read Storage's tables.
+A page is one transaction, and all that is in memory.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from models.moments import iso
+from models.difference import DEEP, Difference, Differing
 
-BATCH = 500
-"""Rows in memory at once."""
+PAGE = 1000
+"""Things that are looked at in one transaction."""
 
-_ON_ITS_WAY = """(t.state NOT IN ('completed', 'failed', 'cancelled', 'expired')
-        OR t.state IN ('failed', 'cancelled') AND t.cleaned_at IS NULL)"""
-"""Somebody still moves it, or is to remove what it has left."""
-
-_STRAY_OBJECTS = f"""
-SELECT o.bucket_id, o.name, o.created_at AS at, o.metadata ->> 'size' AS fact
-FROM storage.objects o
-WHERE o.bucket_id = ANY (:buckets) AND o.created_at <= now() - :age
-AND NOT EXISTS (
-    SELECT FROM argosy.transfers t
-    WHERE t.kind IN ('upload', 'copy') AND t.bucket = o.bucket_id
-    AND t.object_name COLLATE "C" = o.name
-    AND (t.state = 'completed' OR {_ON_ITS_WAY}))
-AND NOT EXISTS (SELECT FROM argosy.derivatives d WHERE d.object_name COLLATE "C" = o.name)
-"""  # noqa: S608  the part is above
-
-_LOST_OBJECTS = """
-SELECT t.bucket AS bucket_id, t.object_name AS name, t.ended_at AS at, t.id::text AS fact
-FROM argosy.transfers t
-WHERE t.kind IN ('upload', 'copy') AND t.state = 'completed' AND t.bucket = ANY (:buckets)
-AND t.ended_at <= now() - :age
-AND NOT EXISTS (
-    SELECT FROM storage.objects o
-    WHERE o.bucket_id = t.bucket AND o.name = t.object_name COLLATE "C")
-AND NOT EXISTS (
-    SELECT FROM argosy.events e
-    WHERE e.name = 'file.deleted' AND e.outcome = 'ok'
-    AND e.object = t.bucket || '/' || t.object_name)
-"""
-
-_STRAY_UPLOADS = f"""
-SELECT u.bucket_id, u.key AS name, l.at, u.id AS fact
-FROM storage.s3_multipart_uploads u
-CROSS JOIN LATERAL (
-    SELECT greatest(u.created_at, max(p.created_at)) AS at
-    FROM storage.s3_multipart_uploads_parts p WHERE p.upload_id = u.id) l
-WHERE u.bucket_id = ANY (:buckets) AND l.at <= now() - :age
-AND NOT EXISTS (
-    SELECT FROM argosy.transfers t
-    WHERE t.kind IN ('upload', 'copy') AND t.bucket = u.bucket_id
-    AND t.object_name COLLATE "C" = u.key
-    AND {_ON_ITS_WAY})
-"""  # noqa: S608  the part is above
-
-_QUERIES = {
-    "object_without_transfer": (_STRAY_OBJECTS, "bytes"),
-    "transfer_without_object": (_LOST_OBJECTS, "transfer"),
-    "upload_without_transfer": (_STRAY_UPLOADS, "upload"),
-}
-_WORDS = {
-    "object_without_transfer": "object that no transfer accounts for",
-    "transfer_without_object": "completed transfer whose object is gone",
-    "upload_without_transfer": "unfinished upload that no transfer goes on with",
-}
+Looked = tuple[list[Difference], str | None]
+"""What differs in a page, and the key that it came to; None where there was nothing more."""
+Look = Callable[[Callable[[Session], Looked]], Looked]
+"""Does a look in a transaction of its own."""
 
 
 @dataclass(frozen=True)
-class Difference:
-    """One thing that is in Storage or in the books alone.
+class Book:
+    """One comparison: the function that makes it; some go through one bucket at a time."""
 
-    `at` is when it came to be, or its last part did; `fact` its size, the transfer's or
-    the upload's id, as `about` says.
-    """
-
-    kind: str
-    bucket: str
-    path: str
-    at: datetime
-    about: str
-    fact: str | None
-
-    @property
-    def what(self) -> str:
-        """Its kind in words."""
-        return _WORDS[self.kind]
-
-    @property
-    def place(self) -> str:
-        """`bucket/path`."""
-        return f"{self.bucket}/{self.path}"
-
-    @property
-    def detail(self) -> str:
-        """The rest in words."""
-        return f"{self.about} {self.fact}, {self.at:%Y-%m-%d %H:%M}"
-
-    def document(self) -> dict[str, Any]:
-        """As plain JSON types."""
-        return {"kind": self.kind, "file": self.place, "at": iso(self.at), self.about: self.fact}
+    function: str
+    by_bucket: bool = False
 
 
-def differences(
-    session: Session, buckets: Sequence[str], *, older_than: float
-) -> Iterator[Difference]:
-    """Everything in these buckets that differs for more than `older_than` seconds.
+FILES = Book("differing_files")
+DERIVATIVES = Book("differing_derivatives")
+LEASES = Book("stale_leases")
+GRANTS = Book("grants_without_file")
+PINS = Book("pins_without_file")
+UPLOADS = Book("stray_uploads", by_bucket=True)
+OBJECTS = Book("stray_objects", by_bucket=True)
+BOOKS = (FILES, DERIVATIVES, LEASES, GRANTS, PINS, UPLOADS, OBJECTS)
+"""Rows first: what is found out about them decides on what else is kept."""
 
-    An agent's own upload has no row before it is registered, and none of its parts
-    may be young. The session must be the operator's, who may read Storage's tables.
-    """
-    given = {"buckets": list(buckets), "age": timedelta(seconds=older_than)}
-    for kind, (query, about) in _QUERIES.items():
-        for row in session.execute(text(query).execution_options(yield_per=BATCH), given):
-            yield Difference(kind, row.bucket_id, row.name, row.at, about, row.fact)
+
+@dataclass(frozen=True)
+class Page:
+    """Differences that one look has found, in these buckets."""
+
+    book: Book
+    buckets: Sequence[str]
+    differences: Sequence[Difference]
+
+    def holding(self, differences: Sequence[Difference]) -> Page:
+        """A page of these alone."""
+        return replace(self, differences=differences)
+
+
+def pages(look: Look, buckets: Sequence[str], *, older_than: float) -> Iterator[Page]:
+    """Everything in these buckets that has differed for `older_than` seconds."""
+    for book in BOOKS:
+        for some in [[bucket] for bucket in buckets] if book.by_bucket else [list(buckets)]:
+            yield from _pages_of(look, book, some, older_than)
+
+
+def _pages_of(look: Look, book: Book, buckets: Sequence[str], older_than: float) -> Iterator[Page]:
+    after: str | None = ""
+    while after is not None:
+        asking = partial(_ask, book=book, buckets=buckets, older_than=older_than, after=after)
+        found, after = look(asking)
+        if found:
+            yield Page(book, buckets, found)
+
+
+def look_again(session: Session, page: Page, *, older_than: float) -> list[Difference]:
+    """Those of a page that still differ, as they are now."""
+    keys = [one.key for one in page.differences]
+    return _ask(session, page.book, page.buckets, older_than, "", keys)[0]
+
+
+def counts(look: Look, buckets: Sequence[str], *, older_than: float) -> dict[str, int]:
+    """How many differences there are of each kind that shows without reading bytes."""
+    found = Counter[str]({kind: 0 for kind in Differing if kind not in DEEP})
+    for page in pages(look, buckets, older_than=older_than):
+        found.update(one.kind for one in page.differences)
+    return dict(found)
+
+
+def _ask(
+    session: Session,
+    book: Book,
+    buckets: Sequence[str],
+    older_than: float,
+    after: str,
+    these: Sequence[str] | None = None,
+) -> Looked:
+    query = text(f"SELECT * FROM argosy.{book.function}(:of, :after, :many, :age, :these)")  # noqa: S608
+    given: dict[str, Any] = {
+        "of": buckets[0] if book.by_bucket else list(buckets),
+        "after": after,
+        "many": PAGE,
+        "age": timedelta(seconds=older_than),
+        "these": None if these is None else list(these),
+    }
+    *rows, last = session.execute(query, given)
+    return [_difference(row) for row in rows], last.key
+
+
+def _difference(row: Any) -> Difference:
+    return Difference(Differing(row.kind), *row[1:])

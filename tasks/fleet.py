@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import TypeVar
 from uuid import UUID
@@ -51,8 +52,12 @@ class Fleet:
 
     def attempt(self, work: Callable[[Session], Answer]) -> Answer:
         """Do `work` in one transaction, without patience."""
-        with self._sessions.begin() as session:
+        with self.session() as session:
             return work(session)
+
+    def session(self) -> AbstractContextManager[Session]:
+        """One transaction, as long as it lasts; others may go on beside it."""
+        return self._sessions.begin()
 
     def store_for(self, agent_id: UUID) -> ObjectStore:
         """Storage as this agent sees it: row-level security decides."""
@@ -82,7 +87,7 @@ class Fleet:
         """A bucket's limits. Raises BucketNotFound, StorageUnavailable."""
         known_at, info = self._bucket_infos.get(name, (0.0, None))
         if info is None or time.monotonic() - known_at > BUCKET_INFO_SECONDS:
-            info = self._control.get_bucket(name)
+            info = self.control.get_bucket(name)
             self._bucket_infos[name] = time.monotonic(), info
         return info
 
@@ -92,7 +97,8 @@ class Fleet:
         return Workshop(Limits.of(self.settings))
 
     @cached_property
-    def _control(self) -> ControlPlane:
+    def control(self) -> ControlPlane:
+        """Buckets, and removals in batches, with the service key."""
         key = self.settings.supabase_service_role_key.get_secret_value()
         return ControlPlane(self.settings.supabase_url, key)
 

@@ -40,6 +40,7 @@ TASK_MODULES = (
     "tasks.set_out",
     "tasks.cleanup",
     "tasks.resume",
+    "tasks.reconcile",
 )
 
 

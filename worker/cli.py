@@ -66,6 +66,23 @@ def flower(port: int | None, address: str, broker_api: str | None) -> None:
 
 
 @click.command()
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on.")
+@click.option("--address", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--once", is_flag=True, help="Print one scrape and end.")
+def metrics(*, port: int | None, address: str, once: bool) -> None:
+    """Tell Prometheus of the fleet's books: http://127.0.0.1:9540/metrics."""
+    settings = load(FleetSettings)
+    from worker.metrics import exposition, serve
+
+    if once:
+        click.echo(exposition(settings), nl=False)
+        return
+    bound, thread = serve(settings, address, settings.metrics_port if port is None else port)
+    click.echo(f"http://{address}:{bound}/metrics", err=True)
+    thread.join()
+
+
+@click.command()
 @click.option(
     "--revision",
     help="Go to this revision, newer or older. Functions and policies stay as they are, or go "

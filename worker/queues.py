@@ -67,6 +67,7 @@ ROUTES = {
     "transfer.reassemble": to_queue("argosy.finish"),
     "transfer.cleanup": to_queue("argosy.upkeep"),
     "transfer.resume": to_queue("argosy.upkeep"),
+    "transfer.reconcile": to_queue("argosy.upkeep"),
 }
 
 

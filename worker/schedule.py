@@ -14,5 +14,10 @@ def schedule(settings: FleetSettings) -> dict[str, dict[str, Any]]:
             "task": "transfer.resume",
             "schedule": settings.resume_seconds,
             "options": {"expires": settings.resume_seconds},
-        }
+        },
+        "reconcile": {
+            "task": "transfer.reconcile",
+            "schedule": settings.reconcile_seconds,
+            "options": {"expires": settings.reconcile_seconds},
+        },
     }

@@ -58,6 +58,14 @@ def upgrade() -> None:
         op.add_column("agents", sa.Column(name, kind()), schema="argosy")
     _dead_letters()
     _rounds()
+    # Few events are of deletions: a row whose object is gone is looked up among them alone.
+    op.create_index(
+        "ix_events_deleted",
+        "events",
+        ["object"],
+        schema="argosy",
+        postgresql_where=sa.text("name = 'file.deleted'"),
+    )
 
 
 def _transfers() -> None:
@@ -128,6 +136,7 @@ def _rounds() -> None:
 
 
 def downgrade() -> None:
+    op.drop_index("ix_events_deleted", "events", schema="argosy")
     op.drop_table("rounds", schema="argosy")
     op.drop_table("dead_letters", schema="argosy")
     op.execute("ALTER TABLE argosy.agents DROP CONSTRAINT ck_agents_weight")
