@@ -86,4 +86,4 @@ def _derivatives(buckets: Sequence[str], older_than: float) -> Select[*_Row]:
 def _read(
     session: Session, query: Select[*_Row], row_id: InstrumentedAttribute[UUID]
 ) -> list[Stored]:
-    return [Stored(*row) for row in session.execute(query.order_by(row_id).limit(PAGE)).tuples()]
+    return [Stored(*row) for row in session.execute(query.order_by(row_id).limit(PAGE))]
