@@ -8,14 +8,18 @@
 -- row_security is off: an owner whom policies bind is refused. It would see a part of what is
 -- there, and every other file would look lost.
 --
--- Whatever lies beside a page is looked up row by row, in a function or behind LIMIT 1: as a join
--- a plan may read a whole table for each page.
+-- A page is taken by its key alone, in the order of an index, and what lies beside it is looked up
+-- row by row, in a function or behind LIMIT 1. Left to itself, and to statistics that may be old,
+-- PostgreSQL may read a whole table for each page.
 
--- The transfer that an object's name speaks of: `<agent id>/<transfer id>/...`.
+-- The transfer that an object's name speaks of: `<agent id>/<transfer id>/...`. A regular
+-- expression would take most of the time of a comparison.
 CREATE OR REPLACE FUNCTION argosy.file_id(object_name text) RETURNS uuid
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN substring(object_name FROM
-    '^[^/]+/([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})/')::uuid;
+RETURN CASE
+    WHEN split_part(object_name, '/', 2) LIKE '________-____-____-____-____________'
+        AND translate(split_part(object_name, '/', 2), '0123456789abcdef', '') = '----'
+    THEN split_part(object_name, '/', 2)::uuid END;
 
 -- Whether the books have a file or a derivative there, or one that is on its way there; `file`
 -- is the name of the file that it is or was derived of, `since` when its transfer ended. Of a
@@ -42,10 +46,13 @@ BEGIN
     IF NOT on_its_way AND t.state <> 'completed' THEN
         RETURN;
     END IF;
-    held := t.path = $2 OR right($2, 1) = '/' OR EXISTS (
-        SELECT FROM argosy.derivatives d
-        WHERE d.transfer_id = t.id AND d.object_name = $2
-            AND (on_its_way OR d.state IN ('due', 'made')));
+    held := t.path = $2 OR right($2, 1) = '/';
+    IF NOT held THEN
+        held := EXISTS (
+            SELECT FROM argosy.derivatives d
+            WHERE d.transfer_id = t.id AND d.object_name = $2
+                AND (on_its_way OR d.state IN ('due', 'made')));
+    END IF;
 END
 $$;
 
@@ -110,7 +117,7 @@ CREATE OR REPLACE FUNCTION argosy.stray_objects(
     found bigint, expected bigint, kept text
 ) LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET row_security = off
-SET plan_cache_mode = force_custom_plan AS $$
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
 #variable_conflict use_column
 DECLARE
     names text[] := these;
@@ -132,8 +139,11 @@ BEGIN
                 WHERE t.state IN ('queued', 'planned', 'moving', 'assembling', 'paused')
                     AND t.kind = 'copy' AND t.copied_from ->> 'bucket' = in_bucket)
             THEN 'transfer' ELSE argosy.kept_by(o.bucket_id, o.name, a.file) END
-    FROM storage.objects o CROSS JOIN LATERAL argosy.accounts_for(o.bucket_id, o.name) a
-    WHERE o.bucket_id = in_bucket AND o.name COLLATE "C" = ANY (names) AND NOT a.held
+    FROM unnest(names) AS looked_at CROSS JOIN LATERAL (
+        SELECT * FROM storage.objects
+        WHERE bucket_id = in_bucket AND name = looked_at LIMIT 1) o
+    CROSS JOIN LATERAL argosy.accounts_for(o.bucket_id, o.name) a
+    WHERE NOT a.held
         AND greatest(o.created_at, o.updated_at, a.since) <= now() - age
     UNION ALL
     SELECT NULL, NULL, NULL, NULL, names[cardinality(names)], NULL, NULL, NULL;
@@ -160,7 +170,7 @@ CREATE OR REPLACE FUNCTION argosy.differing_files(
     found bigint, expected bigint, kept text
 ) LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET row_security = off
-SET plan_cache_mode = force_custom_plan AS $$
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
 #variable_conflict use_column
 DECLARE
     ids uuid[] := these;
@@ -170,8 +180,6 @@ BEGIN
         ids := ARRAY(
             SELECT t.id FROM argosy.transfers t
             WHERE t.id > coalesce(nullif(after, ''), '00000000-0000-0000-0000-000000000000')::uuid
-                AND t.state = 'completed' AND t.kind IN ('upload', 'copy')
-                AND t.bucket = ANY (in_buckets)
             ORDER BY t.id LIMIT many);
     END IF;
     RETURN QUERY
@@ -179,10 +187,12 @@ BEGIN
         t.bucket::text, t.object_name::text, greatest(t.ended_at, o.updated_at), t.id::text,
         o.bytes, coalesce(t.stored_size, t.size),
         CASE WHEN o.name IS NULL AND argosy.has_copy(t.id, t.bucket) THEN 'copy' END
-    FROM argosy.transfers t LEFT JOIN LATERAL (
+    FROM unnest(ids) AS looked_at CROSS JOIN LATERAL (
+        SELECT * FROM argosy.transfers WHERE id = looked_at LIMIT 1) t
+    LEFT JOIN LATERAL (
         SELECT name, updated_at, argosy.object_bytes(metadata) AS bytes FROM storage.objects
         WHERE bucket_id = t.bucket AND name = t.object_name LIMIT 1) o ON true
-    WHERE t.id = ANY (ids) AND t.state = 'completed' AND t.kind IN ('upload', 'copy')
+    WHERE t.state = 'completed' AND t.kind IN ('upload', 'copy')
         AND t.bucket = ANY (in_buckets) AND greatest(t.ended_at, o.updated_at) <= now() - age
         AND CASE WHEN o.name IS NULL THEN NOT argosy.was_deleted(t.bucket, t.object_name)
             ELSE o.bytes <> coalesce(t.stored_size, t.size) END
@@ -210,7 +220,7 @@ CREATE OR REPLACE FUNCTION argosy.differing_derivatives(
     found bigint, expected bigint, kept text
 ) LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET row_security = off
-SET plan_cache_mode = force_custom_plan AS $$
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
 #variable_conflict use_column
 DECLARE
     ids uuid[] := these;
@@ -220,20 +230,21 @@ BEGIN
         ids := ARRAY(
             SELECT d.id FROM argosy.derivatives d
             WHERE d.id > coalesce(nullif(after, ''), '00000000-0000-0000-0000-000000000000')::uuid
-                AND d.state = 'made' AND d.object_name IS NOT NULL
             ORDER BY d.id LIMIT many);
     END IF;
     RETURN QUERY
     SELECT CASE WHEN o.name IS NULL THEN 'derivative_without_object' ELSE 'wrong_size' END,
         t.bucket::text, d.object_name::text, greatest(d.updated_at, t.ended_at, o.updated_at),
         d.id::text, o.bytes, d.size, NULL
-    FROM argosy.derivatives d CROSS JOIN LATERAL (
+    FROM unnest(ids) AS looked_at CROSS JOIN LATERAL (
+        SELECT * FROM argosy.derivatives WHERE id = looked_at LIMIT 1) d
+    CROSS JOIN LATERAL (
         SELECT bucket, ended_at FROM argosy.transfers
         WHERE id = d.transfer_id AND state = 'completed' AND bucket = ANY (in_buckets) LIMIT 1) t
     LEFT JOIN LATERAL (
         SELECT name, updated_at, argosy.object_bytes(metadata) AS bytes FROM storage.objects
         WHERE bucket_id = t.bucket AND name = d.object_name LIMIT 1) o ON true
-    WHERE d.id = ANY (ids) AND d.state = 'made' AND d.object_name IS NOT NULL
+    WHERE d.state = 'made' AND d.object_name IS NOT NULL
         AND greatest(d.updated_at, t.ended_at, o.updated_at) <= now() - age
         AND (o.name IS NULL OR o.bytes <> d.size)
     UNION ALL
@@ -250,7 +261,7 @@ CREATE OR REPLACE FUNCTION argosy.stray_uploads(
     found bigint, expected bigint, kept text
 ) LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET row_security = off
-SET plan_cache_mode = force_custom_plan AS $$
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
 #variable_conflict use_column
 DECLARE
     ids text[] := these;
@@ -264,13 +275,14 @@ BEGIN
     RETURN QUERY
     SELECT 'upload_without_transfer', u.bucket_id, u.key::text,
         greatest(u.created_at, p.newest, a.since), u.id, NULL::bigint, NULL::bigint, NULL
-    FROM storage.s3_multipart_uploads u
+    FROM unnest(ids) AS looked_at CROSS JOIN LATERAL (
+        SELECT * FROM storage.s3_multipart_uploads
+        WHERE id = looked_at AND bucket_id = in_bucket LIMIT 1) u
     CROSS JOIN LATERAL argosy.accounts_for(u.bucket_id, u.key) a
     CROSS JOIN LATERAL (
         SELECT max(created_at) AS newest FROM storage.s3_multipart_uploads_parts
         WHERE upload_id = u.id) p
-    WHERE u.bucket_id = in_bucket AND u.id = ANY (ids)
-        AND NOT (a.held AND argosy.is_moved_to(u.bucket_id, u.key))
+    WHERE NOT (a.held AND argosy.is_moved_to(u.bucket_id, u.key))
         AND greatest(u.created_at, p.newest, a.since) <= now() - age
     UNION ALL
     SELECT NULL, NULL, NULL, NULL, ids[cardinality(ids)], NULL, NULL, NULL;
@@ -300,7 +312,7 @@ CREATE OR REPLACE FUNCTION argosy.stale_leases(
     found bigint, expected bigint, kept text
 ) LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET row_security = off
-SET plan_cache_mode = force_custom_plan AS $$
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
 #variable_conflict use_column
 DECLARE
     ended timestamptz := now() - age;
@@ -344,7 +356,7 @@ CREATE OR REPLACE FUNCTION argosy.grants_without_file(
     found bigint, expected bigint, kept text
 ) LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET row_security = off
-SET plan_cache_mode = force_custom_plan AS $$
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
 #variable_conflict use_column
 DECLARE
     ids uuid[] := these;
@@ -359,9 +371,13 @@ BEGIN
     RETURN QUERY
     SELECT 'grant_without_file', g.bucket::text, g.path::text, greatest(g.created_at, a.since),
         g.id::text, NULL::bigint, NULL::bigint, NULL
-    FROM argosy.grants g CROSS JOIN LATERAL argosy.accounts_for(g.bucket, g.path) a
-    WHERE g.id = ANY (ids) AND g.bucket = ANY (in_buckets)
-        AND g.path ~ '[^/]$|^[^/]+/[0-9a-f-]{36}/derived/$'
+    FROM unnest(ids) AS looked_at CROSS JOIN LATERAL (
+        SELECT * FROM argosy.grants WHERE id = looked_at LIMIT 1) g
+    CROSS JOIN LATERAL argosy.accounts_for(g.bucket, g.path) a
+    WHERE g.bucket = ANY (in_buckets)
+        AND CASE WHEN right(g.path, 1) = '/' THEN argosy.file_id(g.path) IS NOT NULL
+                AND split_part(g.path, '/', 3) = 'derived' AND split_part(g.path, '/', 4) = ''
+            ELSE g.path <> '' END
         AND greatest(g.created_at, a.since) <= now() - age
         AND NOT a.held AND NOT argosy.is_stored(g.bucket, g.path)
     UNION ALL
@@ -377,7 +393,7 @@ CREATE OR REPLACE FUNCTION argosy.pins_without_file(
     found bigint, expected bigint, kept text
 ) LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET row_security = off
-SET plan_cache_mode = force_custom_plan AS $$
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
 #variable_conflict use_column
 DECLARE
     ids uuid[] := these;
@@ -392,8 +408,10 @@ BEGIN
     RETURN QUERY
     SELECT 'pin_without_file', p.bucket::text, p.path::text, greatest(p.at, a.since),
         p.id::text, NULL::bigint, NULL::bigint, NULL
-    FROM argosy.pins p CROSS JOIN LATERAL argosy.accounts_for(p.bucket, p.path) a
-    WHERE p.id = ANY (ids) AND p.bucket = ANY (in_buckets)
+    FROM unnest(ids) AS looked_at CROSS JOIN LATERAL (
+        SELECT * FROM argosy.pins WHERE id = looked_at LIMIT 1) p
+    CROSS JOIN LATERAL argosy.accounts_for(p.bucket, p.path) a
+    WHERE p.bucket = ANY (in_buckets)
         AND greatest(p.at, a.since) <= now() - age
         AND NOT a.held AND NOT argosy.is_stored(p.bucket, p.path)
     UNION ALL
