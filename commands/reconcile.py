@@ -69,11 +69,11 @@ def reconcile(
 
     Example: argosy reconcile --apply --older-than 2d
     """
-    settings = load(FleetSettings)
     if is_apply and dry_run:
         raise click.UsageError("--apply changes what --dry-run leaves alone: choose one.")
     if persistent and not is_apply:
         raise click.UsageError("--persistent says what --apply may change: it needs that.")
+    settings = load(FleetSettings)
     age = settings.reconcile_hours * 3600 if older_than is None else older_than
     run = _Run(settings, age, is_apply=is_apply, persistent=persistent, as_json=as_json)
     run.compare(deep=deep)
@@ -127,6 +127,7 @@ class _Run:
 
     def _found(self, *, deep: bool) -> Iterator[tuple[Difference, Outcome | None]]:
         from models.reconcile import pages
+        from worker.repair import Outcome
 
         for page in pages(self._fleet.attempt, self._buckets, older_than=self._age):
             if self._repair:
@@ -134,7 +135,8 @@ class _Run:
             else:
                 yield from ((one, None) for one in page.differences)
         if deep:
-            yield from ((one, None) for one in self._read())
+            outcome = Outcome.REPORTED if self._repair else None
+            yield from ((one, outcome) for one in self._read())
 
     def _read(self) -> Iterator[Difference]:
         from worker.deep import Deep

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from argosy.errors import Error, ObjectChanged, ObjectNotFound
 from models.difference import Difference, Differing
@@ -22,7 +22,6 @@ class Deep:
     fleet: Fleet
     buckets: Sequence[str]
     older_than: float
-    on_bytes: Callable[[int], None] = field(default=lambda _count: None)
     files: int = 0
     bytes: int = 0
 
@@ -75,7 +74,6 @@ class Deep:
             digest.update(block)
             size += len(block)
             self.bytes += len(block)
-            self.on_bytes(len(block))
         return size, digest.hexdigest()
 
     def _unreadable(self, one: Stored, error: Error) -> Difference | None:

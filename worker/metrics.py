@@ -41,7 +41,12 @@ class Books(Collector):
     """The metrics of one database; a scrape while it is away says `argosy_up 0`, and no more."""
 
     def __init__(self, settings: FleetSettings) -> None:
-        self._sessions = make_sessions(make_engine(settings.database_url))
+        self._engine = make_engine(settings.database_url)
+        self._sessions = make_sessions(self._engine)
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
         """Nothing: what is there is known at a scrape."""
@@ -108,7 +113,7 @@ def transfers(session: Session) -> Iterator[GaugeMetricFamily]:
     """Those on their way, by partial indexes: the ended ones are never read."""
     by = (Transfer.state, Transfer.kind)
     query = select(*by, func.count()).where(text(LIVE)).group_by(*by)
-    live = {(state, kind): many for state, kind, many in session.execute(query).tuples()}
+    live = {(state, kind): many for state, kind, many in session.execute(query)}
     yield _gauge("transfers", "Transfers that have not ended.", live, "state", "kind")
     running = select(func.count()).select_from(Transfer).where(text(RUNNING))
     yield from _one("transfers_running", "Transfers that have a slot.", session.scalar(running))
@@ -129,7 +134,7 @@ def dead_letters(session: Session) -> Iterator[GaugeMetricFamily]:
     """Messages that the broker gave up in the last 24 hours."""
     query = select(DeadLetter.reason, func.count()).group_by(DeadLetter.reason)
     rows = session.execute(query.where(DeadLetter.at > func.now() - timedelta(days=1)))
-    found = {(reason,): many for reason, many in rows.tuples()}
+    found = {(reason,): many for reason, many in rows}
     yield _gauge("dead_letters_day", "Dead letters of the last 24 hours.", found, "reason")
 
 

@@ -11,7 +11,7 @@ import signal
 import struct
 import subprocess
 import termios
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,13 +24,8 @@ import httpx
 import pytest
 from kombu import Connection
 
-from argosy.account import Account
-from argosy.auth import SignIn
 from argosy.mailbox import queue_of
-from argosy.storage.body import BytesBody
-from argosy.storage.s3 import ObjectStore
 from models import State, Transfer, pins
-from models.reconcile import Difference, differences
 from tests.deployment import ARGOSY, Deployment, remote, until
 
 pytestmark = pytest.mark.skipif(remote(), reason="its agents need the broker's own users")
@@ -481,47 +476,6 @@ def test_what_a_sweep_would_remove(shell: Shell, operator: Shell, deployment: De
     assert told[gone]["size"] == 5 * MB
     assert kept not in told
     deployment.query("DELETE FROM argosy.pins WHERE path = :p RETURNING id", p=row.object_name)
-
-
-def store_of(shell: Shell, deployment: Deployment) -> ObjectStore:
-    key = shell.environment["ARGOSY_AGENT_KEY"]
-    account = Account(deployment.settings, SignIn(deployment.settings, shell.agent, key).token)
-    return account.store()
-
-
-def found_by(deployment: Deployment, age: float, **about: str) -> Sequence[Difference]:
-    buckets = ("agent-transfers", "persistent-data")
-    found = deployment.transact(lambda session: list(differences(session, buckets, older_than=age)))
-    return [one for one in found if one.path in about.values()]
-
-
-def test_what_does_not_agree(
-    shell: Shell, operator: Shell, deployment: Deployment, reference: dict[str, Any]
-) -> None:
-    folder = reference["owner"]
-    stray, unfinished = f"{folder}/stray.bin", f"{folder}/unfinished.bin"
-    store = store_of(shell, deployment)
-    store.put("agent-transfers", stray, BytesBody(b"stray"), content_type="text/plain", metadata={})
-    upload_id = store.create_multipart(
-        "agent-transfers", unfinished, content_type="text/plain", metadata={}
-    )
-    over = {"state": "completed", "ended_at": datetime.now(UTC)}
-    with waiting(deployment, agent=shell.agent, **over) as lost:
-        path = deployment.transfer(lost).object_name
-        ours = {"stray": stray, "unfinished": unfinished, "lost": path, "known": reference["path"]}
-        assert {(one.kind, one.path) for one in found_by(deployment, 0, **ours)} == {
-            ("object_without_transfer", stray),
-            ("upload_without_transfer", unfinished),
-            ("transfer_without_object", path),
-        }
-        assert found_by(deployment, 3600, **ours) == []
-        told = operator.json("reconcile", "--dry-run", "--older-than", "0.001s", code=1)
-        assert {f"agent-transfers/{name}" for name in (stray, unfinished, path)} <= {
-            one["file"] for one in told
-        }
-    store.abort_multipart("agent-transfers", unfinished, upload_id)
-    store.delete("agent-transfers", stray)
-    assert found_by(deployment, 0, **ours) == []
 
 
 # Mistakes

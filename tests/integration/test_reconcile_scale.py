@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from prometheus_client import generate_latest
 
 from argosy.settings import FleetSettings
 from local.servers.postgres import Postgres
@@ -17,6 +18,7 @@ from models.database import make_engine, make_sessions
 from models.reconcile import counts
 from tests.integration.test_bootstrap import project
 from worker.bootstrap import bring_up_database
+from worker.metrics import Books
 
 BUCKETS = ("agent-transfers", "persistent-data")
 FEW, MANY = 10_000, 100_000
@@ -103,14 +105,25 @@ def _compared(settings: FleetSettings) -> tuple[dict[str, int], Counter[str], in
     return found, _read(settings) - before, memory
 
 
+def _scraped(settings: FleetSettings) -> tuple[str, Counter[str]]:
+    """What Prometheus is told, and the rows that were read for it."""
+    before, books = _read(settings), Books(settings)
+    told = generate_latest(books).decode()
+    books.close()
+    return told, _read(settings) - before
+
+
 def test_many_files_are_read_a_few_times_each(postgres: Postgres) -> None:
     with filled(postgres, FEW) as settings:
         few, read_of_few, _ = _compared(settings)
     with filled(postgres, MANY) as settings:
         many, read_of_many, memory = _compared(settings)
+        scraped, read_of_scrape = _scraped(settings)
     expected = {"object_without_transfer": MANY // 1000, "transfer_without_object": 90}
     assert {kind: count for kind, count in many.items() if count} == expected
     assert few["object_without_transfer"] == FEW // 1000
     assert read_of_many.total() < 15 * MANY
     assert read_of_many.total() < 12 * read_of_few.total()
     assert memory < 20_000_000
+    assert "argosy_up 1.0" in scraped
+    assert read_of_scrape["transfers"] < 100

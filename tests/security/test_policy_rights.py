@@ -17,12 +17,22 @@ from tests.deployment import Deployment
 OUTSIDERS = ("anon", "authenticated", "service_role", "supabase_storage_admin")
 """Roles of Supabase; requests come as one of the first three."""
 
+BOOKS = (
+    "stray_objects",
+    "stray_uploads",
+    "differing_files",
+    "differing_derivatives",
+    "stale_leases",
+    "grants_without_file",
+    "pins_without_file",
+)
 CALLERS = {
     "can_read": {"authenticated", "argosy_fleet", "fleet"},
     "can_write": {"authenticated", "argosy_fleet", "fleet"},
     "decide": {"argosy_fleet", "fleet"},
     "token_issued": {"supabase_auth_admin"},
     "password_attempted": {"supabase_auth_admin"},
+    **{function: {"argosy_fleet", "fleet"} for function in BOOKS},
 }
 """Who may call what, besides the owner; any other function nobody."""
 

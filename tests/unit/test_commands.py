@@ -102,7 +102,7 @@ def test_each_help_explains() -> None:
 
 
 def test_what_prints_has_json() -> None:
-    silent = {"worker", "beat", "flower", "gateway", "up", "demo", "completion"}
+    silent = {"worker", "beat", "flower", "metrics", "gateway", "up", "demo", "completion"}
     for name, command in commands():
         if isinstance(command, click.Group):
             continue
@@ -433,7 +433,8 @@ def test_missing_settings_for_programs_and_for_developers() -> None:
         (["send", "weather"], "BODY"),
         (["status", "nonsense"], "UUID"),
         (["sweep"], "--dry-run"),
-        (["reconcile"], "--dry-run"),
+        (["reconcile", "--persistent"], "--apply"),
+        (["reconcile", "--apply", "--dry-run"], "--dry-run"),
         (["completion", "tcsh"], "tcsh"),
     ],
 )

@@ -1,0 +1,145 @@
+"""`argosy metrics`: what Prometheus reads is what the books say."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from models import DeadLetter, Heartbeat, Round
+from models.difference import DEEP, Differing
+from tests.deployment import ARGOSY, AgentInTest, Deployment
+from tests.integration.reconciling import Maker, end_of
+from worker.metrics import MOST, exposition
+
+Samples = dict[tuple[str, ...], float]
+
+
+def parsed(text: str) -> Samples:
+    """Each value by its name and the values of its labels, in the order of their names."""
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def scraped(deployment: Deployment) -> Samples:
+    return parsed(deployment.run("metrics", "--once"))
+
+
+@contextmanager
+def rows(deployment: Deployment, *made: Any) -> Iterator[None]:
+    """Rows that are there for a while."""
+    deployment.transact(lambda session: session.add_all(made))
+    try:
+        yield
+    finally:
+        deployment.transact(lambda session: [session.delete(session.merge(one)) for one in made])
+
+
+def _round(name: str, hours: int, counts: dict[str, Any] | None, *, ended: bool = True) -> Round:
+    start = datetime.now(UTC) - timedelta(hours=hours)
+    end = start + timedelta(seconds=90) if ended else None
+    return Round(name=name, started_at=start, ended_at=end, counts=counts)
+
+
+def test_the_last_rounds_are_told(deployment: Deployment) -> None:
+    counts = {kind: number for number, kind in enumerate(Differing) if kind not in DEEP}
+    last = _round("reconcile", 1, counts)
+    swept = _round("sweep", 1, {"removed": 7, "kept": 2, "why": "not a number"})
+    made = (
+        _round("reconcile", 25, {"object_without_transfer": 99}),
+        last,
+        _round("reconcile", 0, None, ended=False),
+        swept,
+        _round("somebody's", 0, {"x": 1}),
+    )
+    with rows(deployment, *made):
+        told = scraped(deployment)
+    found = {key[2]: value for key, value in told.items() if key[:2] == _COUNTED}
+    assert found == counts
+    assert told["argosy_round_count", "sweep", "removed"] == 7
+    assert ("argosy_round_count", "sweep", "why") not in told
+    assert told["argosy_round_duration_seconds", "reconcile"] == 90
+    assert last.ended_at is not None
+    ended = told["argosy_round_ended_timestamp_seconds", "reconcile"]
+    assert ended == pytest.approx(last.ended_at.timestamp())
+    assert {key[1] for key in told if key[0] == "argosy_round_count"} == {"reconcile", "sweep"}
+
+
+_COUNTED = ("argosy_round_count", "reconcile")
+
+
+def test_what_waits_and_what_moves(deployment: Deployment, agent: AgentInTest) -> None:
+    maker = Maker(deployment, agent)
+    before = scraped(deployment)
+    long_ago = datetime.now(UTC) - timedelta(days=3)
+    waits = maker.transfer(maker.path(), priority="bulk", created_at=long_ago)
+    runs = maker.transfer(maker.path(), kind="upload", admitted_at=long_ago)
+    held = maker.transfer(maker.path(), kind="upload", state="paused")
+    with end_of(deployment, waits, runs, held):
+        told = scraped(deployment)
+    for name in (
+        ("argosy_transfers", "download", "queued"),
+        ("argosy_transfers", "upload", "queued"),
+        ("argosy_transfers", "upload", "paused"),
+        ("argosy_transfers_waiting", "bulk"),
+        ("argosy_transfers_running",),
+    ):
+        assert told[name] >= before.get(name, 0) + 1, name
+    assert told["argosy_oldest_waiting_seconds", "bulk"] == pytest.approx(3 * 86_400, abs=600)
+
+
+def test_heartbeats_and_dead_letters(deployment: Deployment) -> None:
+    now = datetime.now(UTC)
+    letters = [
+        DeadLetter(queue="argosy.chunks", reason="delivery_limit", at=now),
+        DeadLetter(queue="argosy.chunks", reason="delivery_limit", at=now - timedelta(days=2)),
+    ]
+    before = scraped(deployment).get(("argosy_dead_letters_day", "delivery_limit"), 0)
+    with rows(deployment, Heartbeat(name="tested", at=now - timedelta(hours=1)), *letters):
+        told = scraped(deployment)
+    assert told["argosy_heartbeat_age_seconds", "tested"] == pytest.approx(3600, abs=600)
+    assert 0 <= told["argosy_heartbeat_age_seconds", "resume"] < 600
+    assert told["argosy_dead_letters_day", "delivery_limit"] == before + 1
+
+
+def test_a_label_has_few_values(deployment: Deployment) -> None:
+    letters = [DeadLetter(queue="x", reason=uuid4().hex) for _ in range(3 * MOST)]
+    with rows(deployment, *letters):
+        told = scraped(deployment)
+    assert len([key for key in told if key[0] == "argosy_dead_letters_day"]) == MOST
+
+
+def test_a_database_that_is_away(deployment: Deployment) -> None:
+    away = "postgresql://nobody:nothing@127.0.0.1:9/postgres"
+    text = exposition(deployment.settings.model_copy(update={"database_url": away}))
+    assert parsed(text) == {("argosy_up",): 0}
+
+
+def test_it_is_served(deployment: Deployment) -> None:
+    serving = subprocess.Popen(
+        [ARGOSY, "metrics", "--port", "0"],
+        env={**os.environ, **deployment.environment},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert serving.stderr
+        url = serving.stderr.readline().strip()
+        answers = [parsed(httpx.get(url, timeout=30).text) for _ in range(2)]
+    finally:
+        serving.terminate()
+        serving.communicate()
+    assert url.startswith("http://127.0.0.1:")
+    assert [answer["argosy_up",] for answer in answers] == [1, 1]
+    assert answers[0].keys() == answers[1].keys()
