@@ -420,7 +420,7 @@ def test_an_upgrade_leaves_storages_objects_alone(settings: FleetSettings) -> No
     schema.migrate(settings, "0002")
     with _connect(settings.operator_url) as holder, holder.transaction():
         holder.execute("LOCK TABLE storage.objects IN ACCESS SHARE MODE")
-        assert "migration 0005: made" in bring_up_database(settings)
+        assert "migration 0006: made" in bring_up_database(settings)
     with _connect(settings.operator_url) as connection:
         left = "SELECT to_regproc('argosy.owns'), to_regproc('argosy.is_enabled')"
         assert connection.execute(left).fetchone() == (None, None)
