@@ -23,7 +23,7 @@ from argosy.settings import FleetSettings
 from models import DeadLetter, Heartbeat, Transfer
 from models.database import make_engine, make_sessions
 from models.rounds import latest
-from models.transfer import LIVE, RUNNING
+from models.transfer import LIVE, RUNNING, WAITING
 
 log = structlog.get_logger(__name__)
 
@@ -33,8 +33,6 @@ MOST = 50
 """Values of one label at most."""
 SCRAPE_LIMIT = "5s"
 """How long one question of a scrape may take."""
-WAITING = "state = 'queued' AND admitted_at IS NULL"
-"""SQL: a transfer that waits for its turn; as `ix_transfers_waiting` has it."""
 
 
 class Books(Collector):
