@@ -39,6 +39,13 @@ class Derivative(Base):
         UniqueConstraint("transfer_id", "kind", "parameters"),
         CheckConstraint(f"state IN ({STATES})", name="state"),
         Index("ix_derivatives_due", "republish_at", postgresql_where=text("state = 'due'")),
+        Index(
+            "ix_derivatives_made",
+            "object_name",
+            postgresql_ops={"object_name": "text_pattern_ops"},
+            postgresql_include=["size"],
+            postgresql_where=text("state = 'made'"),
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=text("gen_random_uuid()"))

@@ -122,6 +122,13 @@ class Transfer(Base):
         ),
         Index("ix_transfers_running", "agent_id", postgresql_where=text(RUNNING)),
         Index("ix_transfers_live", "bucket", "object_name", postgresql_where=text(LIVE)),
+        Index(
+            "ix_transfers_usage",
+            "agent_id",
+            "state",
+            "started_at",
+            postgresql_include=["kind", "size", "stored_size"],
+        ),
         Index("ix_transfers_expiry", "expires_at", postgresql_where=text("state = 'completed'")),
     )
 

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from argosy.coding.frames import FRAME_BYTES, count_frames
 from argosy.coding.worth import Verdict
-from argosy.errors import ObjectTooLarge, TypeNotAllowed
+from argosy.errors import ObjectTooLarge, QuotaExceeded, TypeNotAllowed
 from argosy.storage.body import read_range
 from argosy.storage.checksum import digest_file
 from argosy.storage.control import BucketInfo
@@ -28,6 +28,7 @@ from tasks.encode import encoded_part_size
 from tasks.fleet import fleet
 from tasks.lease import Lease, LeaseLost
 from tasks.messages import send_chunks
+from tasks.quota import check_quota
 from tasks.reading import content_of
 from tasks.spool import Partial
 from tasks.steps import compressing
@@ -69,13 +70,16 @@ def plan(transfer: Transfer) -> tuple[Transfer, Chunk] | None:
     """
     with holding(StageClaim(transfer)) as lease:
         found = _find_out(transfer, lease)
-        in_parts = transfer.kind in FILES and found.multipart
-        upload_id = _begin_upload(transfer) if in_parts else None
+        upload_id = None
+        if transfer.kind in FILES and found.multipart:
+            # Looked at before anything is begun for nothing; what counts is the look in `_start`.
+            fleet().transact(lambda session: _check_quota(session, transfer, found, entered=False))
+            upload_id = _begin_upload(transfer)
         try:
             moving, numbers, chunk = fleet().transact(
                 lambda session: _start(session, transfer, found, upload_id)
             )
-        except LeaseLost:
+        except (LeaseLost, QuotaExceeded):
             if upload_id:
                 _abandon(transfer, upload_id)
             raise
@@ -182,6 +186,17 @@ def _matches(content_type: str, pattern: str) -> bool:
     return pattern.lower() in ("*/*", plain, f"{plain.partition('/')[0]}/*")
 
 
+def _check_quota(session: Session, transfer: Transfer, found: Plan, *, entered: bool) -> None:
+    check_quota(
+        session,
+        transfer.agent_id,
+        transfer.name,
+        found.size,
+        stores=transfer.kind in FILES,
+        entered=entered,
+    )
+
+
 def _begin_upload(transfer: Transfer) -> str:
     return (
         fleet()
@@ -196,7 +211,7 @@ def _begin_upload(transfer: Transfer) -> str:
 
 
 def _abandon(transfer: Transfer, upload_id: str) -> None:
-    """Somebody else planned it meanwhile: end the upload that was begun for nothing.
+    """Another plan was faster, of this file or of one that took the room: end what was begun.
 
     Unless it was us: a commit whose answer got lost looks the same.
     """
@@ -226,6 +241,7 @@ def _start(
     moving = planned and advance(session, planned, State.MOVING)
     if not moving:
         raise LeaseLost
+    _check_quota(session, transfer, found, entered=True)
     if found.not_compressed:
         note_skipped(session, moving, found.not_compressed)
     lay_out(

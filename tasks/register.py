@@ -31,6 +31,7 @@ from tasks.accept import may_upload, owe
 from tasks.control import ControlTask
 from tasks.describe import describe_object, reference_to
 from tasks.fleet import fleet
+from tasks.quota import check_quota
 from tasks.requests import Place, RegisterRequest
 from tasks.sender import Sender, known, parsed, refusing, require_agent
 from tasks.sharing import share
@@ -55,7 +56,7 @@ def register(
     what Storage has; the SHA-256 is the agent's word for its receivers to check,
     as is what the file comes to where the object is an encoded one.
     The result is the reference as the fleet knows it: it says when the file expires.
-    Fails with object_not_found, checksum_mismatch.
+    Fails with object_not_found, checksum_mismatch, quota_exceeded.
     """
     with refusing(self):
         sender = known(self)
@@ -145,7 +146,12 @@ def _enter(session: Session, sender: Sender, request: RegisterRequest) -> Transf
 
 
 def _complete(session: Session, agent: Agent, transfer: Transfer, request: RegisterRequest) -> None:
-    """Share the file, say at its object what the fleet knows, and make its reference."""
+    """Share the file, say at its object what the fleet knows, and make its reference.
+
+    Raises QuotaExceeded.
+    """
+    size = request.reference.stored_size
+    check_quota(session, agent.id, transfer.name, size, stores=True, entered=True)
     place = Place(bucket=transfer.bucket, path=transfer.object_name)
     belong_to(session, transfer.id, bucket=place.bucket, path=place.path)
     share(session, agent, place, request.share_with, request_id=transfer.id)
@@ -186,5 +192,6 @@ def _columns(agent_id: UUID, request: RegisterRequest) -> dict[str, Any]:
         "chunks_left": 0,
         "bytes_done": file.size,
         "expires_at": datetime.now(UTC) + days if file.bucket == settings.bucket else None,
+        "started_at": func.now(),  # by it the bytes of a day are counted
         "ended_at": func.now(),
     }

@@ -35,6 +35,9 @@ INDEXES = {
     ),
 }
 """Each has the rows on their way only: quickly made, however many have ended."""
+USAGE = "ix_transfers_usage"
+"""What an agent has stored and moved, without a look at its rows; it has all of them."""
+DERIVED = "ix_derivatives_made"
 LIMITS = {
     "max_bytes": sa.BigInteger,
     "max_transfers": sa.Integer,
@@ -56,6 +59,7 @@ def upgrade() -> None:
     )
     for name, kind in LIMITS.items():
         op.add_column("agents", sa.Column(name, kind()), schema="argosy")
+    _usage()
     _dead_letters()
     _rounds()
     # Few events are of deletions: a row whose object is gone is looked up among them alone.
@@ -100,6 +104,25 @@ def _due(where: str) -> None:
     )
 
 
+def _usage() -> None:
+    op.create_index(
+        USAGE,
+        "transfers",
+        ["agent_id", "state", "started_at"],
+        schema="argosy",
+        postgresql_include=["kind", "size", "stored_size"],
+    )
+    op.create_index(
+        DERIVED,
+        "derivatives",
+        ["object_name"],
+        schema="argosy",
+        postgresql_ops={"object_name": "text_pattern_ops"},
+        postgresql_include=["size"],
+        postgresql_where=sa.text("state = 'made'"),
+    )
+
+
 def _dead_letters() -> None:
     op.create_table(
         "dead_letters",
@@ -139,6 +162,8 @@ def downgrade() -> None:
     op.drop_index("ix_events_deleted", "events", schema="argosy")
     op.drop_table("rounds", schema="argosy")
     op.drop_table("dead_letters", schema="argosy")
+    op.drop_index(DERIVED, "derivatives", schema="argosy")
+    op.drop_index(USAGE, "transfers", schema="argosy")
     op.execute("ALTER TABLE argosy.agents DROP CONSTRAINT ck_agents_weight")
     for name in (*LIMITS, "weight"):
         op.drop_column("agents", name, schema="argosy")

@@ -17,6 +17,7 @@ from argosy.errors import (
     InvalidRequest,
     ObjectNotFound,
     ObjectTooLarge,
+    QuotaExceeded,
     TypeNotAllowed,
 )
 from argosy.storage.checksum import Checksums, etag_agrees
@@ -53,6 +54,8 @@ class Fate:
         """Whether it may be there after this error, and nobody will ever know of it."""
         if not self.told:
             return self.sent
+        if isinstance(error, QuotaExceeded):  # said only of a file that was never entered
+            return True
         return not self.told_before and isinstance(error, _REFUSED)
 
 

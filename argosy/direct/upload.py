@@ -34,6 +34,7 @@ from argosy.errors import (
     InvalidToken,
     NotSignedIn,
     ObjectNotFound,
+    QuotaExceeded,
     TransferCancelled,
     UploadNotFound,
 )
@@ -262,10 +263,11 @@ class _Upload:
 def _is_open(error: BaseException, *, is_told: bool) -> bool:
     """Whether the same call may succeed later: it failed for now, or was stopped.
 
-    Of a stored file, also where the fleet refused what was said with it.
+    Of a stored file, also where the fleet refused what was said with it; not where there is
+    no room for it, for then it may not stay.
     """
     if not isinstance(error, Error):
         return True
     if is_told:
-        return not isinstance(error, IdempotencyConflict)
+        return not isinstance(error, IdempotencyConflict | QuotaExceeded)
     return error.retryable or isinstance(error, TransferCancelled | NotSignedIn | InvalidToken)
