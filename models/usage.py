@@ -71,8 +71,8 @@ def _lately(agent_id: UUID) -> list[Sizes]:
 
 
 def _of(agent_id: UUID, states: Iterable[State], size: SQLColumnExpression[int] = _SIZE) -> Sizes:
-    columns = size.label("size"), Transfer.started_at.label("began")
-    return select(*columns).where(Transfer.agent_id == agent_id, Transfer.state.in_(states))
+    query: Sizes = select(size.label("size"), Transfer.started_at.label("began"))
+    return query.where(Transfer.agent_id == agent_id, Transfer.state.in_(states))
 
 
 def _derived(agent_id: UUID) -> Sizes:

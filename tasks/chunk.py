@@ -22,6 +22,7 @@ from tasks.describe import object_metadata
 from tasks.fleet import fleet
 from tasks.follow import follow
 from tasks.lease import Lease, LeaseLost
+from tasks.paced import Paced
 from tasks.reading import content_of
 from tasks.spool import Partial
 
@@ -97,7 +98,7 @@ def enter(claimed: Chunk, etag: str | None, **facts: Any) -> Stored:
 def _upload(transfer: Transfer, claimed: Chunk, lease: Lease) -> str:
     store = fleet().store_for(transfer.agent_id)
     with fleet().spool.source(transfer.path, transfer.fingerprint) as source:
-        body = FileRange(source.fd, claimed.offset, claimed.length, lease.check)
+        body = Paced(FileRange(source.fd, claimed.offset, claimed.length), lease)
         if transfer.upload_id:
             return store.upload_part(
                 transfer.bucket, transfer.object_name, transfer.upload_id, claimed.number, body
@@ -115,13 +116,13 @@ def _upload(transfer: Transfer, claimed: Chunk, lease: Lease) -> str:
 def _download(transfer: Transfer, claimed: Chunk, lease: Lease) -> str | None:
     if not claimed.length:
         return transfer.etag
-    blocks = content_of(transfer).get(claimed.offset, claimed.length)
-    offset = claimed.offset
+    content, offset = content_of(transfer), claimed.offset
+    blocks = content.get(offset, claimed.length)
     with Partial(fleet().spool, transfer.path, str(transfer.id)).open() as fd:
         for block in blocks:
             write_at(fd, block, offset)
             offset += len(block)
-            lease.check()
+            lease.moved(int(len(block) * content.density))
     return transfer.etag
 
 

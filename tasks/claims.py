@@ -54,6 +54,10 @@ class Claim(Protocol):
         """When the work last got on: a pause that ended is not held against it."""
 
     @property
+    def moves_for(self) -> UUID:
+        """The agent whose limits hold for what is moved."""
+
+    @property
     def ends_transfer(self) -> bool:
         """Whether the transfer ends where this fails."""
 
@@ -77,6 +81,11 @@ class _Moving:
     def since(self) -> datetime:
         """When the transfer last moved a byte, or began."""
         return self.transfer.progress_at or self.transfer.created_at
+
+    @property
+    def moves_for(self) -> UUID:
+        """Whose transfer it is."""
+        return self.transfer.agent_id
 
 
 @dataclass(frozen=True)
@@ -163,6 +172,11 @@ class DerivativeClaim:
         """When it was asked for."""
         return max(derivative.updated_at for derivative in self.derivatives)
 
+    @property
+    def moves_for(self) -> UUID:
+        """Whose rights they are made with."""
+        return self.derivatives[0].agent_id or self.transfer.agent_id
+
     def renew(self, session: Session, lease_seconds: float) -> bool:
         """Prolong the claim; False when it was lost."""
         return renew_derivatives(session, self.derivatives, lease_seconds)
@@ -213,7 +227,11 @@ def holding(claim: Claim) -> Iterator[Lease]:
 
 def _lease(claim: Claim) -> Lease:
     seconds = fleet().settings.lease_seconds
-    return Lease(lambda: fleet().attempt(lambda session: claim.renew(session, seconds)), seconds)
+    return Lease(
+        lambda: fleet().attempt(lambda session: claim.renew(session, seconds)),
+        seconds,
+        pace=fleet().throttle.pace(claim.moves_for),
+    )
 
 
 def _check_attempts(claim: Claim) -> None:

@@ -23,6 +23,7 @@ from tasks.describe import add_metadata
 from tasks.encode import Sent, Target, encoded_part_size, send_encoded
 from tasks.fleet import fleet
 from tasks.making import Output, Work
+from tasks.paced import Paced
 from tasks.steps import CompressStep, compressing
 
 SUFFIXES = {"zstd": "zst", "gzip": "gz"}
@@ -171,8 +172,9 @@ class _Copying:
             metadata=self._metadata,
             upload_id=self._upload_id,
             approve=self._approve,
+            paced=lambda body: Paced(body, self._work.lease),
         )
-        blocks = self._work.content().get()
+        blocks = self._work.blocks()
         step = self._step
         return send_encoded(target, blocks, step.encoding, step.level, self._work.lease.check)
 

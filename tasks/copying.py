@@ -180,7 +180,7 @@ def move(transfer: Transfer, claimed: Chunk, lease: Lease) -> str:
         claimed.number,
         start=claimed.offset,
         length=claimed.length,
-        on_bytes=lease.check,
+        on_bytes=lease.moved,
     )
 
 

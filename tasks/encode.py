@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from argosy.coding.encoder import Encoder
 from argosy.derived import Encoding
-from argosy.storage.body import BLOCK_BYTES
+from argosy.storage.body import BLOCK_BYTES, Body
 from argosy.storage.checksum import Checksums, Digest
 from argosy.storage.parts import part_size_for
 from argosy.storage.s3 import ObjectStore
@@ -43,7 +43,7 @@ class Target:
     Without an `upload_id` it is one body, which must fit in memory. `there` are the ETags
     of the parts that an earlier try has stored: those that come out the same are not sent
     again. `on_part` hears of each part that is there. `approve` hears what it all comes to
-    before the last of it is sent, and may raise.
+    before the last of it is sent, and may raise. `paced` is what is sent of a body.
     """
 
     store: ObjectStore
@@ -56,6 +56,7 @@ class Target:
     there: Mapping[int, str] = field(default_factory=dict)
     on_part: Callable[[Part], None] = lambda _part: None
     approve: Callable[[Checksums, Checksums], None] = lambda _file, _stored: None
+    paced: Callable[[Body], Body] = lambda body: body
 
 
 @dataclass(frozen=True)
@@ -147,9 +148,8 @@ class _Parts:
         target = self._target
         if target.there.get(part.number) == part.etag:
             return
-        target.store.upload_part(
-            target.bucket, target.path, target.upload_id or "", part.number, body
-        )
+        upload_id, paced = target.upload_id or "", target.paced(body)
+        target.store.upload_part(target.bucket, target.path, upload_id, part.number, paced)
         target.on_part(part)
 
     def _put(self, file: Checksums, stored: Checksums) -> None:
@@ -157,7 +157,7 @@ class _Parts:
         etag = target.store.put(
             target.bucket,
             target.path,
-            body,
+            target.paced(body),
             content_type=target.content_type,
             metadata=target.metadata(file, stored),
             md5=stored.md5,

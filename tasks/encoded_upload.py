@@ -21,6 +21,7 @@ from tasks.fleet import fleet
 from tasks.follow import report_progress
 from tasks.lease import Lease, LeaseLost
 from tasks.messages import send_chunks
+from tasks.paced import Paced
 
 log = structlog.get_logger(__name__)
 
@@ -109,6 +110,7 @@ class _Encoding:
             there=self._there,
             on_part=self._enter,
             approve=self._approve,
+            paced=lambda body: Paced(body, self._lease),
         )
 
     def _approve(self, file: Checksums, stored: Checksums) -> None:

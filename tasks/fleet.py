@@ -18,8 +18,12 @@ from argosy.storage.retry import RetryPolicy
 from argosy.storage.s3 import Endpoint, ObjectStore
 from argosy.tokens import Mint, Verifier
 from media.workshop import Limits, Workshop
+from models import Agent
 from models.database import Sessions, make_engine, make_sessions, patiently
+from tasks.allowance import Allowance
+from tasks.buckets import SharedBuckets
 from tasks.spool import Spool
+from tasks.throttle import Throttle
 
 Answer = TypeVar("Answer")
 
@@ -58,6 +62,25 @@ class Fleet:
     def session(self) -> AbstractContextManager[Session]:
         """One transaction, as long as it lasts; others may go on beside it."""
         return self._sessions.begin()
+
+    @cached_property
+    def throttle(self) -> Throttle:
+        """How fast bytes may move."""
+        settings = self.settings
+        return Throttle(
+            SharedBuckets.at(settings.result_url),
+            self._rate_of,
+            fleet_rate=settings.bytes_per_second,
+            agents_rate=settings.agent_bytes_per_second,
+        )
+
+    def _rate_of(self, agent_id: UUID) -> int | None:
+        """An agent's rate. Raises SQLAlchemyError."""
+
+        def work(session: Session) -> int | None:
+            return Allowance.of(session.get_one(Agent, agent_id), self.settings).rate
+
+        return self.attempt(work)
 
     def store_for(self, agent_id: UUID) -> ObjectStore:
         """Storage as this agent sees it: row-level security decides."""

@@ -10,6 +10,9 @@ from types import TracebackType
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from argosy.storage.body import BLOCK_BYTES
+from tasks.throttle import Pace
+
 log = structlog.get_logger(__name__)
 
 WATCH_SECONDS = 3.0
@@ -26,11 +29,18 @@ class Lease:
     A process that stands still stops renewing, so its work goes to another;
     its own claim is stale then: it changes nothing, and `check` says so as soon
     as the process goes on. Where `check` was not called for `at_most` seconds renewing
-    stops too: the work is stuck.
+    stops too: the work is stuck. With a `pace`, what moves keeps to it.
     """
 
-    def __init__(self, renew: Callable[[], bool], seconds: float, at_most: float = 1500) -> None:
+    def __init__(
+        self,
+        renew: Callable[[], bool],
+        seconds: float,
+        at_most: float = 1500,
+        pace: Pace | None = None,
+    ) -> None:
         self._renew = renew
+        self._pace = pace
         self._seconds = seconds
         self._every = min(seconds / 3, WATCH_SECONDS)
         self._at_most = at_most
@@ -58,6 +68,23 @@ class Lease:
         self._checked_at = time.monotonic()
         if self._lost.is_set() or time.monotonic() > self._stands_until:
             raise LeaseLost
+
+    @property
+    def block_bytes(self) -> int:
+        """How many bytes to move at once."""
+        return self._pace.block_bytes if self._pace else BLOCK_BYTES
+
+    def moved(self, count: int) -> None:
+        """As `check`, once bytes have gone over the network; returns when the next ones may."""
+        self.check()
+        if self._pace and count > 0:
+            self._wait(self._pace.delay(count))
+
+    def _wait(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self._lost.wait(min(left, WATCH_SECONDS / 2))
+            self.check()
 
     def _keep(self) -> None:
         while not self._done.wait(self._every):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -57,6 +57,13 @@ class Work:
         reference = reference_to(self.transfer, ())
         expansion = fleet().settings.expansion
         return Content(self.store, reference, etag=self.transfer.etag, expansion=expansion)
+
+    def blocks(self) -> Iterator[bytes]:
+        """All of the file, no faster than the agent may read it. Raises LeaseLost."""
+        content = self.content()
+        for block in content.get():
+            yield block
+            self.lease.moved(int(len(block) * content.density))
 
     def place(self, one: Derivative, leaf: str) -> str:
         """Where a derivative will be stored; noted before anything is, so that it is found.

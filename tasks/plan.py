@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from argosy.coding.frames import FRAME_BYTES, count_frames
 from argosy.coding.worth import Verdict
 from argosy.errors import ObjectTooLarge, QuotaExceeded, TypeNotAllowed
+from argosy.settings import S3_MAX_PART_BYTES, S3_MIN_PART_BYTES
 from argosy.storage.body import read_range
 from argosy.storage.checksum import digest_file
 from argosy.storage.control import BucketInfo
@@ -36,6 +37,8 @@ from tasks.steps import compressing
 log = structlog.get_logger(__name__)
 
 PLANNING = frozenset({State.QUEUED})
+PIECE_SECONDS = 120
+"""What a part may take at the agent's rate; several parts at once share that rate."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ def _plan_upload(transfer: Transfer, lease: Lease) -> Plan:
         if verdict.worth:
             step = compressing(settings, "gzip" if transfer.compress == "gzip" else "zstd")
             facts |= {"encoding": step.encoding, "encoding_level": step.level}
-        elif size <= settings.chunk_threshold:
+        elif size <= _at_once(transfer):
             sums = digest_file(source.fd, size, lease.check)
             facts |= {"sha256": sums.sha256, "md5": sums.md5}
     if transfer.bucket == settings.bucket:
@@ -112,7 +115,7 @@ def _plan_upload(transfer: Transfer, lease: Lease) -> Plan:
     if verdict.worth:
         part_size = encoded_part_size(size)
         return Plan(size, part_size, small=False, digest=True, facts=facts)
-    cut = _cut(size, facts, digest=True)
+    cut = _cut(transfer, size, facts, digest=True)
     return replace(cut, not_compressed=verdict.reason if transfer.compress else None)
 
 
@@ -149,7 +152,7 @@ def _plan_download(transfer: Transfer) -> Plan:
     head, size = content.head(), content.reference.size
     content.check_expansion()
     Partial(fleet().spool, transfer.path, str(transfer.id)).create(size)
-    cut = _cut(size, {"etag": head.etag}, digest=False)
+    cut = _cut(transfer, size, {"etag": head.etag}, digest=False)
     if cut.small or content.reference.encoding is None:
         return cut
     return replace(cut, part_size=count_frames(cut.part_size) * FRAME_BYTES)
@@ -159,12 +162,22 @@ def _end_of_time() -> datetime:
     return datetime.now(UTC) + timedelta(days=fleet().settings.retention_days)
 
 
-def _cut(size: int, facts: dict[str, Any], *, digest: bool) -> Plan:
-    settings = fleet().settings
-    if size <= settings.chunk_threshold:
+def _cut(transfer: Transfer, size: int, facts: dict[str, Any], *, digest: bool) -> Plan:
+    if size <= _at_once(transfer):
         return Plan(size, size, small=True, digest=False, facts=facts)
-    part_size = part_size_for(size, settings.part_size)
+    part_size = part_size_for(size, min(fleet().settings.part_size, _at_its_rate(transfer)))
     return Plan(size, part_size, small=False, digest=digest, facts=facts)
+
+
+def _at_once(transfer: Transfer) -> int:
+    """Bytes up to which a file is moved in one piece."""
+    return min(fleet().settings.chunk_threshold, _at_its_rate(transfer))
+
+
+def _at_its_rate(transfer: Transfer) -> int:
+    """Bytes that move within `PIECE_SECONDS`, at least a part's: a message must not take longer."""
+    rate = fleet().throttle.pace(transfer.agent_id).rate
+    return S3_MAX_PART_BYTES if rate is None else max(S3_MIN_PART_BYTES, rate * PIECE_SECONDS)
 
 
 def _check_limits(transfer: Transfer, bucket: BucketInfo, size: int) -> None:

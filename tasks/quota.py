@@ -11,8 +11,8 @@ from argosy.errors import QuotaExceeded
 from models import Agent
 from models.moments import clock
 from models.usage import alone_with, bytes_in_a_day, bytes_stored, room_in_a_day
+from tasks.allowance import Allowance
 from tasks.fleet import fleet
-from tasks.limits import Limits
 
 _ASK = "ask the fleet's operator for more"
 
@@ -27,7 +27,7 @@ def check_quota(
     has no limit nothing is counted.
     """
     agent = session.get_one(Agent, agent_id)
-    limits = Limits.of(agent, fleet().settings)
+    limits = Allowance.of(agent, fleet().settings)
     stored = limits.stored if stores else None
     if stored is None and limits.day is None:
         return

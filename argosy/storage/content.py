@@ -45,6 +45,12 @@ class Content:
         other._shared = self._shared
         return other
 
+    @property
+    def density(self) -> float:
+        """Bytes that are read from Storage for each of the file's own."""
+        file = self.reference
+        return file.stored_size / file.size if file.size else 1.0
+
     def check_expansion(self) -> None:
         """Raise ExpansionTooLarge for a file that is too large beside what is stored."""
         file = self.reference

@@ -10,7 +10,7 @@ from models import Agent
 
 
 @dataclass(frozen=True)
-class Limits:
+class Allowance:
     """Bytes that are stored, bytes in 24 hours, transfers at once, bytes a second.
 
     None is no limit; of transfers at once, its fair share.
