@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from argosy.client import Client
     from argosy.fetch import LocalFile, fetch_files, references_in
     from argosy.inbox import Inbox
-    from argosy.info import FileInfo, Status
+    from argosy.info import FileInfo, Status, Usage
     from argosy.messages import Message
     from argosy.options import DownloadOptions, ListOptions, UploadOptions
     from argosy.progress import Subscriber
@@ -33,6 +33,7 @@ __all__ = [
     "Status",
     "Subscriber",
     "UploadOptions",
+    "Usage",
     "fetch_files",
     "login",
     "references_in",
@@ -50,6 +51,7 @@ _HOMES = {
     "Status": "argosy.info",
     "Subscriber": "argosy.progress",
     "UploadOptions": "argosy.options",
+    "Usage": "argosy.info",
     "fetch_files": "argosy.fetch",
     "references_in": "argosy.fetch",
 }

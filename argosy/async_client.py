@@ -24,7 +24,7 @@ from argosy.deadline import called_off
 from argosy.direct.remote_file import RemoteFile
 from argosy.errors import TransferCancelled
 from argosy.given import ReferenceLike, TransferLike
-from argosy.info import FileInfo, Status
+from argosy.info import FileInfo, Status, Usage
 from argosy.messages import Attachment
 from argosy.options import DownloadOptions, ListOptions, UploadOptions
 from argosy.progress import Subscriber
@@ -230,6 +230,10 @@ class AsyncClient(AsyncFileWork):
     async def history(self, limit: int = 50, before: str | None = None) -> list[Status]:
         """As `Client.history`."""
         return await self._run(self._client.history, limit, before)
+
+    async def usage(self) -> Usage:
+        """As `Client.usage`."""
+        return await self._run(self._client.usage)
 
     # Within
 

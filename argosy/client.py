@@ -30,7 +30,7 @@ from argosy.errors import Error, InvalidRequest, NotSignedIn, TransferNotFound
 from argosy.file_work import FileWork
 from argosy.fleet import ANSWER_SECONDS, Fleet
 from argosy.given import ReferenceLike, TransferLike, place_of, transfer_id_of
-from argosy.info import FileInfo, Status
+from argosy.info import FileInfo, Status, Usage
 from argosy.options import DownloadOptions, ListOptions, UploadOptions
 from argosy.progress import Meter, Subscriber
 from argosy.reference import FileReference
@@ -339,6 +339,10 @@ class Client(FileWork):
     def history(self, limit: int = 50, before: str | None = None) -> list[Status]:
         """The agent's transfers, the newest first; `before` is the id of the last one seen."""
         return [Status.parse(found) for found in self._ask("history", limit, before)]
+
+    def usage(self) -> Usage:
+        """What the agent takes up in Storage and of its day, and what it may."""
+        return Usage.parse(self._ask("usage"))
 
     # Within
 

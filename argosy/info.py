@@ -193,6 +193,33 @@ class Status(BaseModel):
             raise InternalError(f"The fleet's answer is no transfer's status: {error}") from None
 
 
+class Usage(BaseModel):
+    """What an agent takes up, and what it may: bytes, `rate` in bytes a second.
+
+    `stored` is in Storage or on its way there, with what was made of it; `day` was moved in the
+    last 24 hours. A limit that is None is none; of `at_once`, the number of transfers that the
+    fleet carries at the same time, it is the agent's fair share, by its `weight`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    stored: int
+    stored_limit: int | None = None
+    day: int
+    day_limit: int | None = None
+    at_once: int | None = None
+    rate: int | None = None
+    weight: int = 1
+
+    @classmethod
+    def parse(cls, document: Any) -> Self:
+        """Read what the fleet has answered. Raises InternalError when it is no usage."""
+        try:
+            return cls.model_validate(document)
+        except ValidationError as error:
+            raise InternalError(f"The fleet's answer is no agent's usage: {error}") from None
+
+
 def _uuid(text: str | None) -> UUID | None:
     try:
         return UUID(text or "")

@@ -34,6 +34,8 @@ S3_MAX_PART_BYTES = 5 * 1024 * MIB
 """S3: a part is at most 5 GiB."""
 S3_MIN_PART_BYTES = 5 * MIB
 """S3: every part but the last is at least 5 MiB."""
+LEAST_RATE = 64 * 1024
+"""Bytes a second below which a part would take longer than a message may."""
 DEVELOPMENT_ORIGINS = tuple(
     f"http://{host}:{port}" for host in ("localhost", "127.0.0.1") for port in (3000, 5173, 8080)
 )
@@ -322,12 +324,12 @@ class FleetSettings(MediaSettings, AgentSettings):
     )
     bytes_per_second: int | None = Field(
         None,
-        ge=65_536,
+        ge=LEAST_RATE,
         description="Bytes that the whole fleet moves in a second at most; no limit when not set.",
     )
     agent_bytes_per_second: int | None = Field(
         None,
-        ge=65_536,
+        ge=LEAST_RATE,
         description="Bytes that the fleet moves for one agent in a second at most; no limit when "
         "not set.",
     )

@@ -83,6 +83,7 @@ ENTRIES = MappingProxyType(
         status=("commands.status:status", "Say where a transfer is, and why it waits."),
         watch=("commands.watch:watch", "Watch transfers on their way."),
         history=("commands.history:history", "List transfers, the newest first."),
+        usage=("commands.usage:usage", "Say what the agent takes up, and what it may."),
         cancel=("commands.control:cancel", "End transfers."),
         pause=("commands.control:pause", "Hold transfers."),
         resume=("commands.control:resume", "Have held transfers go on."),

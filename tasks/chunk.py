@@ -22,7 +22,6 @@ from tasks.describe import object_metadata
 from tasks.fleet import fleet
 from tasks.follow import follow
 from tasks.lease import Lease, LeaseLost
-from tasks.paced import Paced
 from tasks.reading import content_of
 from tasks.spool import Partial
 
@@ -96,9 +95,9 @@ def enter(claimed: Chunk, etag: str | None, **facts: Any) -> Stored:
 
 
 def _upload(transfer: Transfer, claimed: Chunk, lease: Lease) -> str:
-    store = fleet().store_for(transfer.agent_id)
+    store = fleet().store_for(transfer.agent_id, lease)
     with fleet().spool.source(transfer.path, transfer.fingerprint) as source:
-        body = Paced(FileRange(source.fd, claimed.offset, claimed.length), lease)
+        body = FileRange(source.fd, claimed.offset, claimed.length, lease.check)
         if transfer.upload_id:
             return store.upload_part(
                 transfer.bucket, transfer.object_name, transfer.upload_id, claimed.number, body

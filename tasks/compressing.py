@@ -23,7 +23,6 @@ from tasks.describe import add_metadata
 from tasks.encode import Sent, Target, encoded_part_size, send_encoded
 from tasks.fleet import fleet
 from tasks.making import Output, Work
-from tasks.paced import Paced
 from tasks.steps import CompressStep, compressing
 
 SUFFIXES = {"zstd": "zst", "gzip": "gz"}
@@ -172,7 +171,6 @@ class _Copying:
             metadata=self._metadata,
             upload_id=self._upload_id,
             approve=self._approve,
-            paced=lambda body: Paced(body, self._work.lease),
         )
         blocks = self._work.blocks()
         step = self._step

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from argosy.coding.encoder import Encoder
 from argosy.derived import Encoding
-from argosy.storage.body import BLOCK_BYTES, Body
+from argosy.storage.body import BLOCK_BYTES
 from argosy.storage.checksum import Checksums, Digest
 from argosy.storage.parts import part_size_for
 from argosy.storage.s3 import ObjectStore
@@ -43,7 +43,7 @@ class Target:
     Without an `upload_id` it is one body, which must fit in memory. `there` are the ETags
     of the parts that an earlier try has stored: those that come out the same are not sent
     again. `on_part` hears of each part that is there. `approve` hears what it all comes to
-    before the last of it is sent, and may raise. `paced` is what is sent of a body.
+    before the last of it is sent, and may raise.
     """
 
     store: ObjectStore
@@ -56,7 +56,6 @@ class Target:
     there: Mapping[int, str] = field(default_factory=dict)
     on_part: Callable[[Part], None] = lambda _part: None
     approve: Callable[[Checksums, Checksums], None] = lambda _file, _stored: None
-    paced: Callable[[Body], Body] = lambda body: body
 
 
 @dataclass(frozen=True)
@@ -148,8 +147,9 @@ class _Parts:
         target = self._target
         if target.there.get(part.number) == part.etag:
             return
-        upload_id, paced = target.upload_id or "", target.paced(body)
-        target.store.upload_part(target.bucket, target.path, upload_id, part.number, paced)
+        target.store.upload_part(
+            target.bucket, target.path, target.upload_id or "", part.number, body
+        )
         target.on_part(part)
 
     def _put(self, file: Checksums, stored: Checksums) -> None:
@@ -157,7 +157,7 @@ class _Parts:
         etag = target.store.put(
             target.bucket,
             target.path,
-            target.paced(body),
+            body,
             content_type=target.content_type,
             metadata=target.metadata(file, stored),
             md5=stored.md5,

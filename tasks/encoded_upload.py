@@ -21,7 +21,6 @@ from tasks.fleet import fleet
 from tasks.follow import report_progress
 from tasks.lease import Lease, LeaseLost
 from tasks.messages import send_chunks
-from tasks.paced import Paced
 
 log = structlog.get_logger(__name__)
 
@@ -100,7 +99,7 @@ class _Encoding:
     def _target(self) -> Target:
         transfer = self._transfer
         return Target(
-            store=fleet().store_for(transfer.agent_id),
+            store=fleet().store_for(transfer.agent_id, self._lease),
             bucket=transfer.bucket,
             path=transfer.object_name,
             content_type=transfer.content_type,
@@ -110,7 +109,6 @@ class _Encoding:
             there=self._there,
             on_part=self._enter,
             approve=self._approve,
-            paced=lambda body: Paced(body, self._lease),
         )
 
     def _approve(self, file: Checksums, stored: Checksums) -> None:

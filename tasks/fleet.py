@@ -13,6 +13,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from argosy.settings import FleetSettings, fleet_settings
+from argosy.storage.body import Body
 from argosy.storage.control import BucketInfo, ControlPlane
 from argosy.storage.retry import RetryPolicy
 from argosy.storage.s3 import Endpoint, ObjectStore
@@ -22,6 +23,7 @@ from models import Agent
 from models.database import Sessions, make_engine, make_sessions, patiently
 from tasks.allowance import Allowance
 from tasks.buckets import SharedBuckets
+from tasks.lease import Lease
 from tasks.spool import Spool
 from tasks.throttle import Throttle
 
@@ -29,6 +31,10 @@ Answer = TypeVar("Answer")
 
 BUCKET_INFO_SECONDS = 30
 """How long a bucket's limits are taken as known."""
+
+
+def _as_it_is(body: Body) -> Body:
+    return body
 
 
 class Fleet:
@@ -82,15 +88,21 @@ class Fleet:
 
         return self.attempt(work)
 
-    def store_for(self, agent_id: UUID) -> ObjectStore:
-        """Storage as this agent sees it: row-level security decides."""
-        return self._store(lambda: self.mint.token_for(agent_id))
+    def store_for(self, agent_id: UUID, lease: Lease | None = None) -> ObjectStore:
+        """Storage as this agent sees it: row-level security decides.
+
+        With a lease, what goes there keeps to its pace.
+        """
+        outgoing = _as_it_is if lease is None else lease.paced
+        return self._store(lambda: self.mint.token_for(agent_id), outgoing)
 
     def store_as_service(self) -> ObjectStore:
         """Storage without row-level security: only to remove what nobody else may."""
         return self._store(self.settings.supabase_service_role_key.get_secret_value)
 
-    def _store(self, token: Callable[[], str]) -> ObjectStore:
+    def _store(
+        self, token: Callable[[], str], outgoing: Callable[[Body], Body] = _as_it_is
+    ) -> ObjectStore:
         settings = self.settings
         return ObjectStore(
             Endpoint(
@@ -104,6 +116,7 @@ class Fleet:
                 attempts=settings.storage_attempts,
                 deadline_seconds=settings.storage_deadline_seconds,
             ),
+            outgoing=outgoing,
         )
 
     def bucket(self, name: str) -> BucketInfo:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from argosy.storage.body import BLOCK_BYTES
+from argosy.storage.body import BLOCK_BYTES, Body
 from tasks.throttle import Pace
 
 log = structlog.get_logger(__name__)
@@ -80,6 +80,10 @@ class Lease:
         if self._pace and count > 0:
             self._wait(self._pace.delay(count))
 
+    def paced(self, body: Body) -> Body:
+        """A body that goes out no faster than it may; it ends with LeaseLost."""
+        return _Paced(body, self)
+
     def _wait(self, seconds: float) -> None:
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
@@ -98,3 +102,31 @@ class Lease:
                 self._stands_until = asked_at + self._seconds
             except SQLAlchemyError as error:  # the database is away: the claim may outlast that
                 log.warning("lease.not_renewed", error=type(error).__name__)
+
+
+class _Paced:
+    """The same bytes; each pass waits where a limit says so, and ends with LeaseLost.
+
+    Blocks are small where the rate is, so that the connection is never silent for long.
+    """
+
+    def __init__(self, body: Body, lease: Lease) -> None:
+        self.size = body.size
+        self._body, self._lease = body, lease
+
+    def blocks(self) -> Iterator[bytes | memoryview]:
+        """A fresh pass. Raises what the body raises."""
+        for block in self._body.blocks():
+            for piece in self._pieces(block):
+                yield piece
+                self._lease.moved(len(piece))
+
+    def _pieces(self, block: bytes | memoryview) -> Iterator[bytes | memoryview]:
+        size = self._lease.block_bytes
+        if len(block) <= size:
+            yield block
+            return
+        with memoryview(block) as whole:
+            for start in range(0, len(whole), size):
+                with whole[start : start + size] as piece:
+                    yield piece

@@ -49,8 +49,8 @@ class Work:
 
     @property
     def store(self) -> ObjectStore:
-        """Storage, as the agent sees it."""
-        return fleet().store_for(self.agent_id)
+        """Storage, as the agent sees it, and no faster than it may."""
+        return fleet().store_for(self.agent_id, self.lease)
 
     def content(self) -> Content:
         """The file's own bytes, of the version that was uploaded."""

@@ -20,6 +20,7 @@ from tasks.unpause import unpause
 from tasks.unpin import unpin
 from tasks.unshare import unshare
 from tasks.upload import upload
+from tasks.usage import usage
 
 __all__ = [
     "cancel",
@@ -42,4 +43,5 @@ __all__ = [
     "unpin",
     "unshare",
     "upload",
+    "usage",
 ]

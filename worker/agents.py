@@ -134,6 +134,25 @@ def rotate_key(settings: FleetSettings, name: str) -> Credentials:
     return Credentials(agent.id, name, Role(agent.role), key, broker_url)
 
 
+def limit_agent(settings: FleetSettings, name: str, **limits: int | None) -> Agent:
+    """Change limits of an agent, by their columns; None gives it the fleet's own.
+
+    Workers heed a rate within a minute, everything else with the next transfer. Raises
+    InvalidRequest when there is no such agent, SettingsError when the database is not the
+    operator's.
+    """
+    with _acting_on(settings, name) as session:
+        agent = find_agent(session, name)
+        changed = {
+            column: value for column, value in limits.items() if getattr(agent, column) != value
+        }
+        for column, value in changed.items():
+            setattr(agent, column, value)
+        if changed:
+            record(session, "agent.limited", agent_id=agent.id, detail={"name": name, **changed})
+    return agent
+
+
 @contextmanager
 def _acting_on(settings: FleetSettings, name: str) -> Iterator[Session]:
     """One transaction, which no other command on the same agent shares."""

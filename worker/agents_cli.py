@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
-from argosy.settings import FleetSettings, load
+from argosy.settings import LEAST_RATE, FleetSettings, load
 from models import Agent, Role
+from worker.amounts import Amount, NoLimit, Size
 
 if TYPE_CHECKING:
     from worker.agents import Credentials
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-_FIELDS = ("name", "id", "role", "state", "created")
+_FIELDS = ("name", "id", "role", "state", "created", "limits")
+_COLUMNS = {
+    "stored": "max_bytes",
+    "per_day": "max_bytes_per_day",
+    "at_once": "max_transfers",
+    "rate": "bytes_per_second",
+    "weight": "weight",
+}
+"""Of an agent's row, by what its limits are called here."""
 
 
 @click.group()
@@ -86,6 +95,35 @@ def enable(*, name: str, as_json: bool) -> None:
     _note(settings, f"enable {name}")
 
 
+@agents.command("limit")
+@click.argument("name")
+@click.option("--stored", type=Size(), help="Bytes that it may have in Storage.")
+@click.option("--per-day", type=Size(), help="Bytes that it may move in 24 hours.")
+@click.option("--at-once", type=Amount(1), help="Transfers of it at once.")
+@click.option("--rate", type=Size(LEAST_RATE), help="Bytes a second that are moved for it.")
+@click.option("--weight", type=click.IntRange(1, 1000), help="Its share of a busy fleet.")
+@json_option
+def limit(*, name: str, as_json: bool, **given: int | NoLimit | None) -> None:
+    """Limit agent NAME, as by `--stored 10GB --rate 5MB`; `none` gives it the fleet's own limit.
+
+    What is not given stays as it is. A rate holds within a minute, also for what is on its
+    way; the others from the next transfer on.
+    """
+    from worker.agents import limit_agent
+
+    wanted = {
+        _COLUMNS[what]: None if amount is NoLimit.NONE else amount
+        for what, amount in given.items()
+        if amount is not None
+    }
+    if not wanted:
+        raise click.UsageError("Say which limit: see `argosy agents limit --help`.")
+    agent = limit_agent(load(FleetSettings), name, **wanted)
+    limits = _limits(agent)
+    told = {"name": name, "limits": limits}
+    click.echo(json.dumps(told) if as_json else f"Agent {name}: {_in_words(limits)}.")
+
+
 @agents.command("list")
 @json_option
 def list_(*, as_json: bool) -> None:
@@ -128,6 +166,7 @@ def _as_json(found: Iterable[Agent]) -> str:
             "role": agent.role,
             "disabled_at": agent.disabled_at and agent.disabled_at.isoformat(),
             "created_at": agent.created_at.isoformat(),
+            "limits": _limits(agent),
         }
         for agent in found
     ]
@@ -144,6 +183,26 @@ def _as_table(found: Iterable[Agent]) -> str:
 
 
 def _row(agent: Agent) -> tuple[str, ...]:
-    since = agent.disabled_at
+    since, created = agent.disabled_at, f"{agent.created_at:%Y-%m-%d %H:%M %Z}"
     state = f"disabled since {since:%Y-%m-%d %H:%M %Z}" if since else "enabled"
-    return agent.name, str(agent.id), agent.role, state, f"{agent.created_at:%Y-%m-%d %H:%M %Z}"
+    return agent.name, str(agent.id), agent.role, state, created, _in_words(_limits(agent))
+
+
+def _limits(agent: Agent) -> dict[str, int | None]:
+    """Its own; None is the fleet's."""
+    return {what: getattr(agent, column) for what, column in _COLUMNS.items()}
+
+
+def _in_words(limits: Mapping[str, int | None]) -> str:
+    """What differs from the fleet's own limits."""
+    from rich.filesize import decimal
+
+    words = {
+        "stored": lambda count: f"{decimal(count)} stored",
+        "per_day": lambda count: f"{decimal(count)} a day",
+        "at_once": lambda count: f"{count} at once",
+        "rate": lambda count: f"{decimal(count)}/s",
+        "weight": lambda count: f"weight {count}" if count != 1 else "",
+    }
+    told = [words[what](count) for what, count in limits.items() if count is not None]
+    return ", ".join(filter(None, told)) or "the fleet's own limits"

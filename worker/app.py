@@ -34,6 +34,7 @@ TASK_MODULES = (
     "tasks.unpause",
     "tasks.status",
     "tasks.history",
+    "tasks.usage",
     "tasks.register",
     "tasks.pin",
     "tasks.unpin",

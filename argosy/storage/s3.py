@@ -63,6 +63,7 @@ class ObjectStore:
     Every method repeats what is worth repeating, as `retries` says, and then raises the
     last error: StorageUnavailable when Storage cannot be reached, AccessDenied,
     InvalidToken, BucketNotFound, ObjectNotFound, StorageRefused and what is named below.
+    `outgoing` makes of a body what each attempt sends of it: it may take its time.
     """
 
     def __init__(
@@ -73,10 +74,12 @@ class ObjectStore:
         http: httpx.Client | None = None,
         retries: RetryPolicy | None = None,
         stall_seconds: float = 60.0,
+        outgoing: Callable[[Body], Body] = lambda body: body,
     ) -> None:
         self._retries = retries or RetryPolicy()
         self._wire = Wire(endpoint, token, http, self._retries.left)
         self._stall_seconds = stall_seconds
+        self._outgoing = outgoing
 
     def put(
         self,
@@ -270,7 +273,7 @@ class ObjectStore:
         """Send a body until its ETag is right, with a fresh pass each time."""
 
         def attempt() -> str:
-            sending = Sending(body, hashed=md5 is None)
+            sending = Sending(self._outgoing(body), hashed=md5 is None)
             answer = self._wire.answer(call, sending)
             etag = plain_etag(answer.headers.get("etag", ""))
             if not etag:
