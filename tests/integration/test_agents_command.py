@@ -309,14 +309,97 @@ def test_list(operator: Operator, name: str) -> None:
         "role": "worker",
         "disabled_at": None,
         "created_at": found[name]["created_at"],
+        "limits": dict.fromkeys(LIMITS) | {"weight": 1},
     }
     assert found[other]["disabled_at"]
     table = operator.run("list").stdout.splitlines()
-    assert table[0].split() == ["name", "id", "role", "state", "created"]
+    assert table[0].split() == ["name", "id", "role", "state", "created", "limits"]
     [line] = [line for line in table if line.startswith(f"{name} ")]
     assert line.split()[:4] == [name, str(row.id), "worker", "enabled"]
     [line] = [line for line in table if line.startswith(f"{other} ")]
     assert "disabled since 20" in line
+
+
+# limit
+
+
+LIMITS = ("stored", "per_day", "at_once", "rate", "weight")
+
+
+def limits_of(operator: Operator, name: str) -> dict[str, Any]:
+    listed = json.loads(operator.run("list", "--json").stdout)
+    [found] = [one["limits"] for one in listed if one["name"] == name]
+    return dict(found)
+
+
+def test_limit(operator: Operator, name: str) -> None:
+    operator.add(name)
+    given = ["--stored", "10GB", "--per-day", "1.5TiB", "--at-once", "3", "--rate", "5MB"]
+    result = operator.run("limit", name, *given, "--weight", "2", "--json")
+    assert result.exit_code == 0, result.output
+    wanted = {
+        "stored": 10 * 10**9,
+        "per_day": 3 * 2**39,
+        "at_once": 3,
+        "rate": 5_000_000,
+        "weight": 2,
+    }
+    assert json.loads(result.stdout) == {"name": name, "limits": wanted}
+    assert limits_of(operator, name) == wanted
+    [row] = operator.rows(name)
+    assert (row.max_bytes, row.max_bytes_per_day) == (10**10, 3 * 2**39)
+    assert (row.max_transfers, row.bytes_per_second, row.weight) == (3, 5_000_000, 2)
+    [line] = [line for line in operator.run("list").stdout.splitlines() if name in line]
+    assert line.endswith("10.0 GB stored, 1.6 TB a day, 3 at once, 5.0 MB/s, weight 2")
+
+
+def test_a_limit_is_taken_off_and_the_others_stay(operator: Operator, name: str) -> None:
+    operator.add(name)
+    operator.run("limit", name, "--stored", "0", "--rate", "64KiB")
+    said = operator.run("limit", name, "--stored", "none")
+    assert said.stdout == f"Agent {name}: 65.5 kB/s.\n"
+    assert limits_of(operator, name) == {**dict.fromkeys(LIMITS), "rate": 65_536, "weight": 1}
+    operator.run("limit", name, "--rate", "NONE")
+    said = operator.run("limit", name, "--rate", "none")
+    assert said.stdout == f"Agent {name}: the fleet's own limits.\n"
+    assert operator.audit(name) == ["added", "limited", "limited", "limited"]
+    rows = operator.deployment.query(
+        "SELECT detail FROM argosy.events WHERE name = 'agent.limited' AND detail->>'name' = :name "
+        "ORDER BY id",
+        name=name,
+    )
+    assert [row.detail for row in rows] == [
+        {"name": name, "max_bytes": 0, "bytes_per_second": 65_536},
+        {"name": name, "max_bytes": None},
+        {"name": name, "bytes_per_second": None},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ((), "Say which limit"),
+        (("--stored", "much"), "is no size"),
+        (("--stored", "-1"), "is no size"),
+        (("--stored", "10XB"), "is no size"),
+        (("--stored", "10iB"), "is no size"),
+        (("--stored", "10000000TB"), "is not from"),
+        (("--rate", "63KiB"), "is not from 65536"),
+        (("--at-once", "0"), "is not from 1"),
+        (("--at-once", "1.5"), "is no number"),
+        (("--weight", "none"), "not a valid integer"),
+        (("--weight", "1001"), "1<=x<=1000"),
+    ],
+)
+def test_a_limit_that_is_none(operator: Operator, given: tuple[str, ...], said: str) -> None:
+    result = operator.run("limit", "nobody", *given)
+    assert result.exit_code == 2
+    assert said in result.output
+
+
+def test_a_limit_of_nobody(operator: Operator) -> None:
+    result = operator.run("limit", "nobody", "--weight", "2")
+    assert isinstance(result.exception, errors.InvalidRequest)
 
 
 # Interrupted
