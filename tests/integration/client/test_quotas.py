@@ -330,7 +330,8 @@ def test_a_slow_transfer_is_cut_small_and_cancelled_soon(
     """It would take over two minutes; whoever waits for its turn hears that it is not wanted."""
     limit(bytes_per_second=LEAST_RATE)
     asked = sender.upload(deployment.make_file("slow.bin", PARTS))
-    until(lambda: deployment.transfer(asked.id).state == State.MOVING, what="its plan")
+    planned = "SELECT 1 FROM argosy.transfers WHERE id = :id AND state = 'moving'"
+    until(lambda: deployment.query(planned, id=asked.id), what="its plan")
     assert deployment.transfer(asked.id).part_count == 2
     held = "SELECT 1 FROM argosy.chunks WHERE transfer_id = :id AND state = 'moving'"
     until(lambda: deployment.query(held, id=asked.id), what="a part on its way")
