@@ -5,6 +5,9 @@ threshold of Choudhury and Hahne, "Dynamic queue length thresholds", 1998). So o
 alone gets half of them at weight 1, k of them get 1/(k+1) each, and whoever comes finds one
 free. Of those who wait for one, the agent that holds the fewest for its weight is the next.
 
+An agent whose rate is limited holds, unless it has a limit of its own, no more than move at
+that rate: the others would keep workers from those who have none.
+
 Of one agent: by `turn_at`, which lets a class wait so much longer than a more urgent one, and
 no longer: nothing waits for ever behind what comes after it.
 """
@@ -34,14 +37,20 @@ HANDICAPS: Mapping[Priority, timedelta] = MappingProxyType(
 LOCK = 0x4152474F5455  # "ARGOTU": slots are given out by one at a time
 MOST = 50
 """Turns that are given at once."""
+SLOT_BYTES_PER_SECOND = 16_000_000
+"""Of its rate, for which an agent may hold one more slot than two."""
 
 
 @dataclass(frozen=True)
 class Slots:
-    """How many transfers the fleet carries at once, and at most of one agent, if that is set."""
+    """How many transfers the fleet carries at once, and at most of one agent, if that is set.
+
+    `rate` is that of an agent that has none of its own, in bytes a second, if that is set.
+    """
 
     all: int
     of_agent: int | None = None
+    rate: int | None = None
 
 
 def has_room(session: Session, agent: Agent, slots: Slots) -> bool:
@@ -50,7 +59,7 @@ def has_room(session: Session, agent: Agent, slots: Slots) -> bool:
     Two that ask at the same time may both get the last slot: a slot more does no harm. Where
     the agent has a limit it would, so then the answer is no, and `admit` gives the turn.
     """
-    if agent.max_transfers or slots.of_agent:
+    if agent.max_transfers or slots.of_agent or agent.bytes_per_second or slots.rate:
         return False
     waits, own, running = session.execute(text(_ROOM), {"agent": agent.id}).one()
     return bool(not waits and own < agent.weight * (slots.all - running))
@@ -75,7 +84,7 @@ def admit(
 
 
 def _next(session: Session, slots: Slots) -> UUID | None:
-    asked = {"slots": slots.all, "of_agent": slots.of_agent}
+    asked = {"slots": slots.all, "of_agent": slots.of_agent, "rate": slots.rate}
     found: UUID | None = session.scalar(text(_NEXT), asked)
     return found
 
@@ -129,8 +138,9 @@ CROSS JOIN LATERAL (
     SELECT id, turn_at FROM argosy.transfers
     WHERE {WAITING} AND agent_id = waiting.agent_id {_FIRST}) next
 WHERE coalesce(r.number, 0) < a.weight * free.number
-    AND coalesce(r.number, 0)
-        < coalesce(a.max_transfers, cast(:of_agent AS integer), cast(:slots AS integer))
+    AND coalesce(r.number, 0) < coalesce(a.max_transfers, least( -- which passes over NULL
+        cast(:of_agent AS integer), cast(:slots AS integer),
+        2 + coalesce(a.bytes_per_second, cast(:rate AS bigint)) / {SLOT_BYTES_PER_SECOND}))
 ORDER BY coalesce(r.number, 0)::float8 / a.weight, next.turn_at
 LIMIT 1
 """  # noqa: S608

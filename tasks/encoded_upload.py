@@ -21,6 +21,7 @@ from tasks.fleet import fleet
 from tasks.follow import report_progress
 from tasks.lease import Lease, LeaseLost
 from tasks.messages import send_chunks
+from tasks.window import window_of
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +53,7 @@ def _store_plain(transfer: Transfer, claimed: Chunk, verdict: NotWorth) -> None:
             claimed,
             count_parts(size, part_size),
             part_size,
-            window=settings.window,
+            window=window_of(session, transfer.agent_id),
             republish_seconds=settings.republish_seconds,
             sha256=verdict.file.sha256,
             md5=verdict.file.md5,

@@ -33,6 +33,7 @@ from tasks.quota import check_quota
 from tasks.reading import content_of
 from tasks.spool import Partial
 from tasks.steps import compressing
+from tasks.window import window_of
 
 log = structlog.get_logger(__name__)
 
@@ -266,7 +267,7 @@ def _start(
         parts=not found.encoded,
     )
     if not found.small:
-        window = settings.window + found.digest
+        window = window_of(session, transfer.agent_id) + found.digest
         return moving, open_window(session, moving.id, window, settings.republish_seconds), None
     chunk = claim_chunk(
         session,

@@ -30,7 +30,8 @@ def send_out(transfer_id: UUID) -> None:
 
 def slots_of(settings: FleetSettings) -> Slots:
     """As the settings have them."""
-    return Slots(settings.transfers_at_once, settings.agent_transfers)
+    limits = settings.agent_transfers, settings.agent_bytes_per_second
+    return Slots(settings.transfers_at_once, *limits)
 
 
 def _admit(session: Session) -> Sequence[tuple[Continuation, str]]:

@@ -16,6 +16,7 @@ from tasks.control import ControlRequest, ControlTask, own, status_of
 from tasks.fleet import fleet
 from tasks.messages import send_chunks, send_continuation
 from tasks.turns import give_turns
+from tasks.window import window_of
 
 GoesOn = tuple[dict[str, Any], Resumed, Continuation | None]
 """The status document, what is to be sent, and under whose task id it is assembled."""
@@ -39,14 +40,13 @@ def unpause(self: ControlTask, transfer: str) -> dict[str, Any]:
 
 def _unpause(session: Session, agent: Agent, request: ControlRequest, entered: Entered) -> GoesOn:
     found = own(session, agent, request.transfer, to_change=True)
-    settings = fleet().settings
     resumed = Resumed()
     if not entered.again:
         resumed = control.unpause(
             session,
             found,
             agent.name,
-            window=settings.window,
-            republish_seconds=settings.republish_seconds,
+            window=window_of(session, found.agent_id),
+            republish_seconds=fleet().settings.republish_seconds,
         )
     return status_of(session, found), resumed, first_caller(session, found.id)

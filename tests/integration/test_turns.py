@@ -16,6 +16,7 @@ from models.transitions import advance
 from models.turns import HANDICAPS, Slots, admit, has_room, waits_behind
 from tests.integration.test_ledger import Ledger, engine  # noqa: F401  a fixture
 
+MB = 1_000_000
 SLOTS = Slots(16)
 
 
@@ -148,6 +149,18 @@ def test_an_agents_own_limit_holds(harbour: Harbour) -> None:
     harbour.admit(Slots(16, of_agent=3))
     assert harbour.running() == {few: 2, usual: 3}
     assert not harbour.has_room(few, Slots(16, of_agent=3))
+
+
+def test_an_agent_with_a_rate_holds_what_moves_at_it(harbour: Harbour) -> None:
+    slow, faster = harbour.agent(bytes_per_second=65_536), harbour.agent(bytes_per_second=33 * MB)
+    told, usual = harbour.agent(bytes_per_second=65_536, max_transfers=5), harbour.agent()
+    agents = (slow, faster, told, usual)
+    for agent in agents:
+        harbour.wait(agent, 10)
+    slots = Slots(1000, rate=16 * MB)
+    harbour.admit(slots)
+    assert harbour.running() == {slow: 2, faster: 4, told: 5, usual: 3}
+    assert not any(harbour.has_room(agent, slots) for agent in agents)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from celery.result import AsyncResult
 from argosy import Client, FileReference, UploadOptions
 from argosy.auth import TOKEN_HEADER
 from argosy.errors import InvalidToken, QuotaExceeded, TransferCancelled
+from argosy.settings import LEAST_RATE
 from models import Derivative, Making, State
 from tasks import transfer
 from tests.conftest import RESULT_SECONDS, Sender
@@ -24,7 +25,6 @@ from tests.integration.own_uploads import OwnUploader
 from worker.agents import limit_agent
 
 KB = 1000
-LEAST_RATE = 65_536
 PARTS = 9_000_000
 """Two parts, at the slowest rate; a small file for any other."""
 
@@ -319,23 +319,3 @@ def test_nobody_without_access_asks(deployment: Deployment) -> None:
     forged = {TOKEN_HEADER: "of nobody"}
     with pytest.raises(InvalidToken):
         result_of(transfer.usage.apply_async(headers=forged))
-
-
-# A slow agent
-
-
-def test_a_slow_transfer_is_cut_small_and_cancelled_soon(
-    deployment: Deployment, sender: Sender, limit: Limit, spool: Path
-) -> None:
-    """It would take over two minutes; whoever waits for its turn hears that it is not wanted."""
-    limit(bytes_per_second=LEAST_RATE)
-    asked = sender.upload(deployment.make_file("slow.bin", PARTS))
-    planned = "SELECT 1 FROM argosy.transfers WHERE id = :id AND state = 'moving'"
-    until(lambda: deployment.query(planned, id=asked.id), what="its plan")
-    assert deployment.transfer(asked.id).part_count == 2
-    held = "SELECT 1 FROM argosy.chunks WHERE transfer_id = :id AND state = 'moving'"
-    until(lambda: deployment.query(held, id=asked.id), what="a part on its way")
-    transfer.cancel.apply_async((asked.id,), headers=sender.headers).get(timeout=RESULT_SECONDS)
-    until(lambda: deployment.transfer(asked.id).cleaned_at, 20, what="the clean-up")
-    until(lambda: not deployment.unfinished_uploads(sender.agent), 20, what="the abort")
-    until(lambda: not deployment.query(held, id=asked.id), 20, what="the worker's letting go")
