@@ -99,8 +99,8 @@ class Difference:
         """The rest in words."""
         told = [
             self.id or "",
-            "" if self.found is None else f"found {self.found}",
-            "" if self.expected is None else f"expected {self.expected}",
+            _said(self.found),
+            f"expected {_said(self.expected)}" if self.expected is not None else "",
             f"{self.at:%Y-%m-%d %H:%M}",
             _KEPT[self.kept] if self.kept else "",
         ]
@@ -118,3 +118,7 @@ class Difference:
             "kept": self.kept,
         }
         return {name: value for name, value in told.items() if value is not None}
+
+
+def _said(value: int | str | None) -> str:
+    return f"{value:,} B" if isinstance(value, int) else value or ""

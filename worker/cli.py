@@ -72,8 +72,10 @@ def flower(port: int | None, address: str, broker_api: str | None) -> None:
 def metrics(*, port: int | None, address: str, once: bool) -> None:
     """Tell Prometheus of the fleet's books: http://127.0.0.1:9540/metrics."""
     settings = load(FleetSettings)
+    from worker.logs import configure_logging
     from worker.metrics import exposition, serve
 
+    configure_logging()
     if once:
         click.echo(exposition(settings), nl=False)
         return

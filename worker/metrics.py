@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from argosy.settings import FleetSettings
-from models import DeadLetter, Heartbeat, Transfer
+from models import ENDED, DeadLetter, Heartbeat, Kind, Priority, State, Transfer
 from models.database import make_engine, make_sessions
 from models.rounds import latest
 from models.transfer import LIVE, RUNNING, WAITING
@@ -33,6 +33,7 @@ MOST = 50
 """Values of one label at most."""
 SCRAPE_LIMIT = "5s"
 """How long one question of a scrape may take."""
+_LIVE = [state for state in State if state not in ENDED]
 
 
 class Books(Collector):
@@ -111,7 +112,8 @@ def transfers(session: Session) -> Iterator[GaugeMetricFamily]:
     """Those on their way, by partial indexes: the ended ones are never read."""
     by = (Transfer.state, Transfer.kind)
     query = select(*by, func.count()).where(text(LIVE)).group_by(*by)
-    live = {(state, kind): many for state, kind, many in session.execute(query)}
+    live: dict[tuple[str, ...], int] = {(state, kind): 0 for state in _LIVE for kind in Kind}
+    live |= {(state, kind): many for state, kind, many in session.execute(query)}
     yield _gauge("transfers", "Transfers that have not ended.", live, "state", "kind")
     running = select(func.count()).select_from(Transfer).where(text(RUNNING))
     yield from _one("transfers_running", "Transfers that have a slot.", session.scalar(running))
@@ -122,8 +124,9 @@ def _waiting(session: Session) -> Iterator[GaugeMetricFamily]:
     since = func.extract("epoch", func.now() - func.min(Transfer.created_at))
     query = select(Transfer.priority, func.count(), since).where(text(WAITING))
     rows = session.execute(query.group_by(Transfer.priority)).all()
-    counted = {(priority,): many for priority, many, _ in rows}
-    oldest = {(priority,): float(seconds) for priority, _, seconds in rows}
+    none: dict[tuple[str, ...], float] = {(priority,): 0 for priority in Priority}
+    counted = none | {(priority,): many for priority, many, _ in rows}
+    oldest = none | {(priority,): float(seconds) for priority, _, seconds in rows}
     yield _gauge("transfers_waiting", "Transfers that wait for a slot.", counted, "priority")
     yield _gauge("oldest_waiting_seconds", "How long the first has waited.", oldest, "priority")
 

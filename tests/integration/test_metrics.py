@@ -18,7 +18,7 @@ from models import DeadLetter, Heartbeat, Round
 from models.difference import DEEP, Differing
 from tests.deployment import ARGOSY, AgentInTest, Deployment
 from tests.integration.reconciling import Maker, end_of
-from worker.metrics import MOST, exposition
+from worker.metrics import MOST
 
 Samples = dict[tuple[str, ...], float]
 
@@ -122,8 +122,16 @@ def test_a_label_has_few_values(deployment: Deployment) -> None:
 
 def test_a_database_that_is_away(deployment: Deployment) -> None:
     away = "postgresql://nobody:nothing@127.0.0.1:9/postgres"
-    text = exposition(deployment.settings.model_copy(update={"database_url": away}))
-    assert parsed(text) == {("argosy_up",): 0}
+    done = subprocess.run(
+        [ARGOSY, "metrics", "--once"],
+        env={**os.environ, **deployment.environment, "DATABASE_URL": away},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert parsed(done.stdout) == {("argosy_up",): 0}
+    assert "metrics.away" in done.stderr
+    assert "nothing" not in done.stderr
 
 
 def test_it_is_served(deployment: Deployment) -> None:
