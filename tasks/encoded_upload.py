@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 import structlog
@@ -25,12 +26,16 @@ from tasks.window import window_of
 
 log = structlog.get_logger(__name__)
 
+PASS_SECONDS = 1200
+"""How long one message may be at a file: the broker waits half an hour for it to be done."""
+
 
 def encode_upload(transfer: Transfer, claimed: Chunk, lease: Lease) -> dict[str, Any] | None:
     """Store the file compressed; columns of its row, or None when it will be moved as it is.
 
     Another worker that takes over encodes it again, and sends only the parts that are not
-    there: the same file gives the same bytes. Raises what ends or puts back the claim.
+    there: the same file gives the same bytes. So does the next one where a slow agent's file
+    takes longer than one message may. Raises what ends or puts back the claim.
     """
     there = fleet().transact(lambda session: stored_etags(session, transfer.id))
     going = _Encoding(transfer, claimed, lease, there)
@@ -93,7 +98,7 @@ class _Encoding:
         }
 
     def _blocks(self, fd: int) -> Iterator[bytes]:
-        for block in read_range(fd, 0, self._claimed.length):
+        for block in in_time(read_range(fd, 0, self._claimed.length)):
             self._read += len(block)
             yield block
 
@@ -141,3 +146,14 @@ class _Encoding:
         if not entered:
             raise LeaseLost
         report_progress(self._transfer, self._read)
+
+
+def in_time(
+    blocks: Iterator[bytes], clock: Callable[[], float] = time.monotonic
+) -> Iterator[bytes]:
+    """The same blocks. Raises LeaseLost after `PASS_SECONDS`: the claim is given back then."""
+    end = clock() + PASS_SECONDS
+    for block in blocks:
+        if clock() > end:
+            raise LeaseLost
+        yield block
