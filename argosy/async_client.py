@@ -163,6 +163,10 @@ class AsyncClient(AsyncFileWork):
         """As `Client.delete_file`."""
         await self._run(self._client.delete_file, reference)
 
+    async def extend(self, reference: ReferenceLike, days: float | None = None) -> FileReference:
+        """As `Client.extend`."""
+        return await self._run(self._client.extend, reference, days)
+
     async def share(
         self,
         reference: ReferenceLike,

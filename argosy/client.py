@@ -239,6 +239,18 @@ class Client(FileWork):
         self._metadata.forget(found.bucket, found.path)
         self._ask("delete", found.document())
 
+    def extend(self, reference: ReferenceLike, days: float | None = None) -> FileReference:
+        """Keep a file until `days` from now, and return its reference, which says until when.
+
+        ARGOSY_RETENTION_DAYS of the fleet when not said. Never sooner than it would go anyway;
+        what is shared for as long as the file is, is shared for longer. Raises ObjectNotFound,
+        also for a file whose time is over, AccessDenied where it is not the agent's to write,
+        InvalidRequest for more days than the fleet allows.
+        """
+        found = self._reference(reference)
+        self._metadata.forget(found.bucket, found.path)
+        return FileReference.parse(self._ask("extend", found.document(), days))
+
     def share(
         self,
         reference: ReferenceLike,

@@ -33,8 +33,10 @@ CONTROL = "argosy.control"
 """Routing keys of the exchange `argosy.requests`: what moves bytes, and what is done at once."""
 
 _AT_ONCE = frozenset(
-    {"cancel", "pause", "unpause", "status", "history", "usage", "register", "pin", "unpin"}
-    | {"provenance"}
+    {
+        *("cancel", "pause", "unpause", "status", "history", "usage", "register"),
+        *("pin", "unpin", "provenance", "extend"),
+    }
 )
 ANSWER_SECONDS = 120.0
 """How long an answer that is given at once may take, where the call has no end of its own."""

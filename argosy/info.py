@@ -155,6 +155,18 @@ class Failure(BaseModel):
     message: str
 
 
+class Tombstone(BaseModel):
+    """What became of a file that is gone: `why` is `expired` or `deleted`, `bytes` were freed."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    at: datetime
+    why: str
+    by: str
+    objects: int = 0
+    bytes: int = 0
+
+
 class Status(BaseModel):
     """Where a transfer of the fleet is. `waits` says in sentences what it waits for.
 
@@ -183,6 +195,7 @@ class Status(BaseModel):
     waits: tuple[str, ...] = ()
     error: Failure | None = None
     reference: dict[str, Any] | None = None
+    tombstone: Tombstone | None = None
 
     @classmethod
     def parse(cls, document: Any) -> Self:

@@ -345,6 +345,9 @@ class FleetSettings(MediaSettings, AgentSettings):
     pin_days: float = Field(
         30, gt=0, description="Days after which a message that nobody acknowledged keeps no file."
     )
+    extend_days: float = Field(
+        90, gt=0, description="Days from now to which an agent may lengthen a file's time at most."
+    )
     give_up_hours: float = Field(
         24,
         gt=0,

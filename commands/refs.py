@@ -15,8 +15,9 @@ from uuid import UUID
 
 import click
 
-from argosy.errors import InvalidReference, InvalidState
+from argosy.errors import InvalidReference, InvalidState, ObjectNotFound
 from argosy.reference import FileReference
+from commands import words
 
 if TYPE_CHECKING:
     from argosy.client import Client
@@ -40,7 +41,7 @@ def all_of(client: Client, ref: str) -> Iterator[Found]:
     """The files that REF names: JSON may have several documents.
 
     Raises InvalidReference, and for a transfer's id TransferNotFound, and InvalidState
-    where it has no file yet.
+    where it has no file yet, ObjectNotFound where it has none any more.
     """
     if ref == "-":
         yield from _parsed(sys.stdin.buffer.read(MOST_BYTES + 1), "Standard input")
@@ -90,6 +91,12 @@ def _place(ref: str) -> str:
 
 def _of_transfer(client: Client, transfer: UUID) -> FileReference:
     status = client.status(transfer)
+    if status.state == "expired":
+        raise ObjectNotFound(
+            f"{status.name} is not in {status.bucket} any more ({words.gone(status)}): "
+            "upload it again.",
+            str(transfer),
+        )
     if status.reference is None:
         raise InvalidState(
             f"The transfer of {status.name} is {status.state} and has no file: "

@@ -75,6 +75,7 @@ ENTRIES = MappingProxyType(
         share=("commands.share:share", "Let other agents read a file."),
         unshare=("commands.share:unshare", "Take a file's sharing back."),
         persist=("commands.persist:persist", "Keep a file."),
+        extend=("commands.extend:extend", "Keep a file for longer."),
         url=("commands.url:url", "Make a URL that reads a file."),
         send=("commands.send:send", "Send a message to an agent."),
     )
@@ -111,7 +112,7 @@ ENTRIES = MappingProxyType(
             "worker.cli:gateway",
             "Print nginx's configuration: a gateway with CORS in front of Supabase.",
         ),
-        sweep=("commands.sweep:sweep", "Say which files' time is over."),
+        sweep=("commands.sweep:sweep", "Remove the files whose time is over."),
         reconcile=(
             "commands.reconcile:reconcile",
             "Compare the books with Storage, and put them right.",

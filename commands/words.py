@@ -24,7 +24,7 @@ def row(status: Status) -> tuple[str, ...]:
 def percent(status: Status) -> str:
     """How much of it has been moved."""
     if not status.size:
-        return "100 %" if status.state == "completed" else ""
+        return "100 %" if status.state in ("completed", "expired") else ""
     return f"{100 * status.bytes_done // status.size} %"
 
 
@@ -56,7 +56,16 @@ def _facts(status: Status) -> Iterable[tuple[str, str | Iterable[str]]]:
     yield "asked for", moment(status.created_at)
     yield "begun", moment(status.started_at)
     yield "ended", moment(status.ended_at)
-    yield "expires", moment(status.expires_at)
+    yield "expires" if status.tombstone is None else "expired", moment(status.expires_at)
+    yield "gone", gone(status)
+
+
+def gone(status: Status) -> str:
+    """What became of a file that is there no more."""
+    if status.tombstone is None:
+        return ""
+    why = "its time had ended" if status.tombstone.why == "expired" else status.tombstone.why
+    return f"{moment(status.tombstone.at)}: {why}, by {status.tombstone.by}"
 
 
 def _done(status: Status) -> str:

@@ -39,6 +39,7 @@ CLAIMS = {
     State.QUEUED: "whole transfer",
     State.MOVING: "each chunk",
     State.ASSEMBLING: "whole transfer",
+    State.COMPLETED: "a sweep's, once its time is over",
 }
 
 STATE_MEANINGS = {
@@ -50,7 +51,7 @@ STATE_MEANINGS = {
     State.PAUSED: "Held on request: parts on their way arrive, no other begins.",
     State.FAILED: "Ended by an error, which is in the row; `cleanup` removes what is left.",
     State.CANCELLED: "Ended on request; cleaned up like a failure.",
-    State.EXPIRED: "Completed, and removed after its time. The fleet does not set it yet.",
+    State.EXPIRED: "Completed, and gone from Storage since: its time ended, or it was deleted.",
 }
 
 

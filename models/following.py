@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from sqlalchemy import Uuid, delete, insert, literal, select, update
@@ -65,6 +65,12 @@ def forget_all(session: Session, transfer_id: UUID) -> Sequence[str]:
         gone.returning(Derivative.object_name).execution_options(synchronize_session=False)
     )
     return [name for name in names if name]
+
+
+def forget_files(session: Session, files: Collection[UUID]) -> None:
+    """Take all that was derived of these files out of the books: its objects are gone."""
+    gone = delete(Derivative).where(Derivative.transfer_id.in_(files))
+    session.execute(gone.execution_options(synchronize_session=False))
 
 
 def forget(session: Session, derivatives: Sequence[UUID]) -> None:

@@ -6,12 +6,12 @@ entered for that folder too, and goes and ends with it. It is told of the file a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import and_, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -87,6 +87,16 @@ def end_with_file(session: Session, transfer_id: UUID, expires_at: datetime | No
         )
 
 
+def end_later(session: Session, transfer_id: UUID, before: datetime, ends: datetime) -> None:
+    """Have the grants that ended with a file, at `before`, end with it later."""
+    session.execute(
+        update(Grant)
+        .where(Grant.transfer_id == transfer_id, Grant.expires_at == before)
+        .values(expires_at=ends)
+        .execution_options(synchronize_session=False)
+    )
+
+
 def belong_to(session: Session, transfer_id: UUID, *, bucket: str, path: str) -> None:
     """Make grants that were given before the file had a row the file's own."""
     session.execute(
@@ -117,6 +127,39 @@ def revoke_all(session: Session, *, bucket: str, path: str) -> int:
     """Take every access to this path from everybody; returns how many grants on it went."""
     gone = delete(Grant).where(Grant.bucket == bucket, Grant.path.in_(_reach(path)))
     return list(session.scalars(gone.returning(Grant.path))).count(path)
+
+
+def readers(session: Session, *, bucket: str, path: str) -> Sequence[str]:
+    """Whom this path was ever shared with, also where that has ended: as `revoke_of` has them."""
+    query = select(Grant.agent_id, Grant.role).where(Grant.bucket == bucket, Grant.path == path)
+    return [_told(row.agent_id, row.role) for row in session.execute(query)]
+
+
+def revoke_of(
+    session: Session, bucket: str, files: Mapping[UUID, str]
+) -> Mapping[UUID, Sequence[str]]:
+    """Take every access to these files (id and path) and to what is derived of them.
+
+    Returns of each who had any: agents by their ids, roles as `role:reader`.
+    """
+    of_path = {reached: one for one, path in files.items() for reached in _reach(path)}
+    on_paths = and_(Grant.bucket == bucket, Grant.path.in_(of_path))
+    had: dict[UUID, list[str]] = {}
+    for gone in (on_paths, Grant.transfer_id.in_(files)):
+        rows = session.execute(
+            delete(Grant)
+            .where(gone)
+            .returning(Grant.path, Grant.transfer_id, Grant.agent_id, Grant.role)
+            .execution_options(synchronize_session=False)
+        )
+        for row in rows:
+            file = of_path.get(row.path) or row.transfer_id
+            had.setdefault(file, []).append(_told(row.agent_id, row.role))
+    return had
+
+
+def _told(agent_id: UUID | None, role: str | None) -> str:
+    return str(agent_id) if agent_id else f"{ROLE_PREFIX}{role}"
 
 
 def granted_on(session: Session, *, bucket: str, path: str) -> Sequence[str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from models.round import Round
@@ -34,3 +35,21 @@ def latest(session: Session, name: str) -> Round | None:
     """The last round of this name that came to its end."""
     ended = select(Round).where(Round.name == name, Round.ended_at.is_not(None))
     return session.scalars(ended.order_by(Round.id.desc()).limit(1)).one_or_none()
+
+
+def begin(session: Session, name: str) -> int:
+    """Enter a round that begins now; returns its number."""
+    entered = Round(name=name)
+    session.add(entered)
+    session.flush()
+    return entered.id
+
+
+def note(session: Session, number: int, counts: Mapping[str, Any], *, ended: bool) -> None:
+    """Say how far a round is, or how it ended: one that is interrupted has said what it did."""
+    session.execute(
+        update(Round)
+        .where(Round.id == number)
+        .values(counts=dict(counts), ended_at=func.now() if ended else None)
+        .execution_options(synchronize_session=False)
+    )

@@ -118,6 +118,7 @@ def _document(case: Case, parts: Parts, agent: str | None) -> dict[str, Any]:
         "parts": {**parts.by_state(), "total": sum(parts.counts.values())},
         "error": _error(transfer),
         "reference": transfer.reference,
+        "tombstone": _tombstone(transfer),
     }
 
 
@@ -128,7 +129,7 @@ def _rate(transfer: Transfer, recent_bytes: int, now: datetime) -> float | None:
     if transfer.state == State.MOVING:
         seconds = min(RECENT_SECONDS, (now - transfer.started_at).total_seconds())
         return _per_second(recent_bytes, seconds)
-    if transfer.state == State.COMPLETED and transfer.ended_at:
+    if transfer.state in WHOLE and transfer.ended_at:
         seconds = (transfer.ended_at - transfer.started_at).total_seconds()
         return _per_second(transfer.size or 0, seconds)
     return None
@@ -149,3 +150,9 @@ def _error(transfer: Transfer) -> dict[str, str | None] | None:
     if transfer.error_code is None:
         return None
     return {"code": transfer.error_code, "message": transfer.error_message}
+
+
+def _tombstone(transfer: Transfer) -> dict[str, Any] | None:
+    """Of a file that is gone: when, why and by whom. Whom it was shared with is not told."""
+    said = transfer.tombstone
+    return {name: value for name, value in said.items() if name != "readers"} if said else None

@@ -22,6 +22,7 @@ from models.turns import HANDICAPS, has_room
 from tasks import copying
 from tasks.base import RequestTask
 from tasks.fleet import fleet
+from tasks.kept import require_kept
 from tasks.requests import CopyRequest, DownloadRequest, Place, UploadRequest
 from tasks.sender import Sender, known, parsed, refusing, require_agent
 from tasks.sharing import share
@@ -103,6 +104,7 @@ def _find_or_add(session: Session, task_id: UUID, agent: Agent, request: AnyRequ
 def _admit(session: Session, agent: Agent, transfer: Transfer, request: AnyRequest) -> None:
     """See that the agent may have it done, and share what will be there."""
     if isinstance(request, DownloadRequest):
+        require_kept(session, agent, [request.reference])
         return
     if isinstance(request, CopyRequest):
         copying.look_up(session, agent, transfer, request)

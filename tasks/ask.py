@@ -21,6 +21,7 @@ from models.following import COMPRESSED, derivative_at
 from models.transitions import record
 from tasks.base import RequestTask
 from tasks.fleet import fleet
+from tasks.kept import require_kept
 from tasks.messages import send_continuation
 from tasks.sender import Sender, known, parsed, refusing, require_agent
 from tasks.step_requests import StepRequest
@@ -97,6 +98,7 @@ def stored_file(session: Session, agent: Agent, reference: FileReference) -> Tra
 
     Raises ObjectNotFound, also for what the agent may not read; InvalidReference.
     """
+    require_kept(session, agent, [reference])
     transfer = session.get(Transfer, reference.id)
     paths = {reference.path, transfer.object_name if transfer else reference.path}
     if not all(sees(session, agent.id, reference.bucket, path) for path in paths):

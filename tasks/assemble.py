@@ -9,7 +9,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy.orm import Session
 
-from argosy.errors import ChecksumMismatch, InternalError, UploadNotFound
+from argosy.errors import ChecksumMismatch, InternalError, ObjectNotFound, UploadNotFound
 from argosy.reference import FileReference
 from argosy.storage.checksum import etag_agrees, sha256_file
 from argosy.storage.s3 import ObjectStore, StoredPart
@@ -17,6 +17,7 @@ from models import ENDED, FILES, Continuation, Kind, State, Transfer
 from models.continuations import owed
 from models.grants import end_with_file, granted_on
 from models.ledger import stored_parts
+from models.tombstone import epitaph
 from models.transitions import advance, claim, recorded_error, still_claimed
 from tasks import copying
 from tasks.claims import StageClaim, holding
@@ -65,6 +66,9 @@ def outcome(transfer: Transfer) -> FileReference | str | None:
         return None
     if transfer.state in (State.FAILED, State.CANCELLED):
         raise recorded_error(transfer)
+    if transfer.state == State.EXPIRED:
+        again = "Upload it again, under another idempotency key where it had one."
+        raise ObjectNotFound(f"{epitaph(transfer)} {again}", str(transfer.id))
     if transfer.kind in FILES:
         return FileReference.parse(transfer.reference or {})
     return transfer.path

@@ -21,6 +21,7 @@ from models.access import sees
 from models.following import COMPRESSED, derivative_at
 from tasks.describe import object_metadata
 from tasks.fleet import fleet
+from tasks.kept import require_kept
 from tasks.lease import Lease
 from tasks.requests import CopyRequest, Place
 from tasks.sharing import file_of
@@ -92,6 +93,7 @@ def look_up(session: Session, agent: Agent, transfer: Transfer, request: CopyReq
     file, place = request.reference, request.source
     if (place.bucket, place.path) == (transfer.bucket, transfer.object_name):
         raise InvalidRequest(f"{file.name} cannot be copied onto itself: use a new task id.")
+    require_kept(session, agent, [place])
     if not sees(session, agent.id, place.bucket, place.path):
         raise ObjectNotFound(
             f"{file.name} is not in {file.bucket}, or agent {agent.name} may not read it."

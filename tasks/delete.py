@@ -12,15 +12,17 @@ from sqlalchemy.orm import Session
 
 from argosy.errors import AccessDenied, Error, ObjectNotFound
 from argosy.naming import is_derived
-from models import Access, Agent, Derivative
+from models import Access, Agent, Derivative, State, Transfer
 from models.access import decide, sees
 from models.derivatives import of_file
 from models.following import derivative_at, forget, forget_all
-from models.grants import revoke_all
-from models.transitions import record
+from models.grants import readers, revoke_all
+from models.tombstone import DELETED, tombstone
+from models.transitions import advance, record
 from tasks.act import Entered, act
 from tasks.base import RequestTask
 from tasks.fleet import fleet
+from tasks.kept import what_became_of
 from tasks.refusal import refuse
 from tasks.requests import DeleteRequest, Place
 from tasks.sharing import file_behind, file_of
@@ -72,7 +74,8 @@ def _may_delete(session: Session, agent: Agent, request: DeleteRequest, entered:
         if entered.again:
             return doomed
         raise ObjectNotFound(
-            f"{file.name} is not in {file.bucket}, or agent {agent.name} may not read it."
+            what_became_of(session, agent, doomed.place)
+            or f"{file.name} is not in {file.bucket}, or agent {agent.name} may not read it."
         )
     decision = decide(session, agent.id, file.bucket, doomed.place.path, Access.WRITE)
     if not decision.allowed:
@@ -124,6 +127,7 @@ def _enter(session: Session, task: RequestTask, doomed: Doomed) -> Sequence[str]
     if sees(session, agent_id, place.bucket, place.path):
         return None
     late = forget_all(session, doomed.transfer_id) if doomed.transfer_id else ()
+    had = readers(session, bucket=place.bucket, path=place.path)
     for path in filter(None, (one.object_name for one in doomed.derived)):
         revoke_all(session, bucket=place.bucket, path=path)
     record(
@@ -137,4 +141,19 @@ def _enter(session: Session, task: RequestTask, doomed: Doomed) -> Sequence[str]
             "derivatives": len(doomed.derived),
         },
     )
+    if doomed.transfer_id:
+        _bury(session, agent_id, doomed, had)
     return late
+
+
+def _bury(session: Session, agent_id: UUID, doomed: Doomed, readers: Sequence[str]) -> None:
+    """Have the file's row say what became of it: `completed` means that it is there."""
+    row = session.get_one(Transfer, doomed.transfer_id)
+    if row.state != State.COMPLETED:  # what is on its way ends as it does
+        return
+    by = session.get_one(Agent, agent_id).name
+    gone = [one.size or 0 for one in doomed.derived if one.object_name]
+    size = (row.object_size or 0) + sum(gone)
+    stone = tombstone(DELETED, by=by, objects=1 + len(gone), size=size, readers=readers)
+    told = {name: stone[name] for name in ("why", "by", "objects", "bytes")}
+    advance(session, row, State.EXPIRED, detail=told, ended_at=row.ended_at, tombstone=stone)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import cast
 from uuid import UUID
 
@@ -75,6 +76,25 @@ def add_metadata(
         ).one_or_none()
     if changed is None:
         raise ObjectNotFound(f"{name} is not in Storage any more: upload it again.")
+
+
+def end_objects(
+    session: Session, agent_id: UUID, bucket: str, names: Sequence[str], ends: datetime
+) -> None:
+    """Say at these objects when their time ends now, with the agent's rights.
+
+    One that is not there, or is not the agent's to write, is left as it is.
+    """
+    facts = {"expires-at": encode_value(ends.isoformat())}
+    with as_agent(session, agent_id):
+        session.execute(
+            text(
+                "UPDATE storage.objects SET user_metadata = "
+                "coalesce(user_metadata, '{}') || cast(:facts AS jsonb) "
+                "WHERE bucket_id = :bucket AND name = ANY (:names)"
+            ),
+            {"facts": json.dumps(facts), "bucket": bucket, "names": list(names)},
+        )
 
 
 def reference_to(transfer: Transfer, grants: Sequence[str]) -> FileReference:

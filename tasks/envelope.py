@@ -33,6 +33,7 @@ FACE = frozenset(
         "transfer.register",
         "transfer.pin",
         "transfer.unpin",
+        "transfer.extend",
         "transfer.inspect",
         "transfer.thumbnail",
         "transfer.compress",

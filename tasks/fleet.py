@@ -134,9 +134,13 @@ class Fleet:
 
     @cached_property
     def control(self) -> ControlPlane:
-        """Buckets, and removals in batches, with the service key."""
-        key = self.settings.supabase_service_role_key.get_secret_value()
-        return ControlPlane(self.settings.supabase_url, key)
+        """Buckets and removals without row-level security: only to remove what nobody else may."""
+        settings = self.settings
+        key = settings.supabase_service_role_key.get_secret_value()
+        retries = RetryPolicy(
+            attempts=settings.storage_attempts, deadline_seconds=settings.storage_deadline_seconds
+        )
+        return ControlPlane(settings.supabase_url, key, retries=retries)
 
 
 _fleets: dict[int, Fleet] = {}

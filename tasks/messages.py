@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -95,6 +96,12 @@ def send_chunks(transfer_id: UUID, priority: str, numbers: Iterable[int]) -> Non
 def send_cleanup(transfer_id: UUID) -> None:
     """Have what a failed transfer left removed."""
     _send("transfer.cleanup", str(transfer_id))
+
+
+def send_sweep(after: tuple[datetime, UUID]) -> None:
+    """Have a sweep go on behind the file that another one has come to."""
+    ended_at, last = after
+    _send("transfer.sweep", ended_at.isoformat(), str(last))
 
 
 def send_continuation(continuation: Continuation | None) -> None:

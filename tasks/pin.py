@@ -19,6 +19,7 @@ from models.transitions import record
 from tasks.act import Entered, act
 from tasks.control import ControlTask
 from tasks.fleet import fleet
+from tasks.kept import require_kept
 from tasks.requests import PinRequest, Place
 from tasks.sharing import file_of, is_own, let_read
 
@@ -32,7 +33,7 @@ def pin(
     `message` is the message's UUID, `files` are references or places
     (`{"bucket": ..., "path": ...}`), 1,000 at most: all are pinned or none. `to` names
     the agent that gets the message: it may unpin, and read what is the sender's own.
-    Fails with object_not_found for a file that the sender may not read.
+    Fails with object_not_found for a file that the sender may not read, or whose time is over.
     """
     return act(self, PinRequest, _pin, message=message, files=files, to=to)
 
@@ -40,6 +41,7 @@ def pin(
 def _pin(session: Session, agent: Agent, request: PinRequest, entered: Entered) -> dict[str, Any]:
     if not entered.again:  # a message that came twice must not keep what was let go since
         recipient = _recipient(session, request.to)
+        require_kept(session, agent, request.places)
         _require_seen(session, agent, request.places)
         kept = [_kept(session, place) for place in request.places]
         pins.pin(

@@ -26,6 +26,7 @@ from argosy.storage.checksum import etag_agrees, plain_etag
 from argosy.storage.retry import RetryPolicy
 from models import Agent, Kind, State, Transfer
 from models.grants import belong_to, end_with_file, granted_on
+from models.tombstone import epitaph
 from models.transitions import record
 from tasks.accept import may_upload, owe
 from tasks.control import ControlTask
@@ -90,6 +91,8 @@ def _same(session: Session, sender: Sender, request: RegisterRequest) -> Transfe
         raise IdempotencyConflict(
             f"{found.id} is a different transfer: upload {request.reference.name} again."
         )
+    if found.state == State.EXPIRED:
+        raise ObjectNotFound(f"{epitaph(found)} Upload it again, under another id.")
     return found
 
 

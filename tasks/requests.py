@@ -49,7 +49,8 @@ Grantees = Annotated[tuple[Grantee, ...], Field(strict=False, max_length=100)]
 Etag = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
 MAX_PINNED = 1000
 """Files that one message may pin."""
-MAX_SECONDS = 10 * 365 * 24 * 3600
+MAX_DAYS = 10 * 365
+MAX_SECONDS = MAX_DAYS * 24 * 3600
 Key = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
 
 
@@ -238,6 +239,12 @@ class DeleteRequest(Request):
     def about(self) -> str:
         """The object that is meant."""
         return f"{self.reference.bucket}/{self.reference.path}"
+
+
+class ExtendRequest(DeleteRequest):
+    """`transfer.extend`; `days` from now."""
+
+    days: Annotated[float, Field(gt=0, le=MAX_DAYS, allow_inf_nan=False)] | None = None
 
 
 _NOT_ASKED = {"created_at", "expires_at", "grants", "derivatives"}

@@ -17,6 +17,7 @@ from models.access import sees
 from models.following import COMPRESSED, derivative_at
 from models.grants import Grantee, find_grantees, grant, granted_on, revoke
 from models.transitions import record
+from tasks.kept import file_id, what_became_of
 from tasks.requests import Place
 
 
@@ -69,7 +70,8 @@ def require_there(session: Session, agent: Agent, place: Place) -> None:
     is_folder = place.path.endswith("/") or not place.path
     if not is_folder and not sees(session, agent.id, place.bucket, place.path):
         raise ObjectNotFound(
-            f"{place.path} is not in {place.bucket}, or agent {agent.name} may not read it."
+            what_became_of(session, agent, place)
+            or f"{place.path} is not in {place.bucket}, or agent {agent.name} may not read it."
         )
 
 
@@ -88,11 +90,8 @@ def _earlier(one: datetime | None, other: datetime | None) -> datetime | None:
 
 def file_of(session: Session, place: Place) -> Transfer | None:
     """The file that this object is, or is derived of: an object's name says it."""
-    _, _, rest = place.path.partition("/")
-    try:
-        transfer = session.get(Transfer, UUID(rest.partition("/")[0]))
-    except ValueError:
-        return None
+    identity = file_id(place)
+    transfer = session.get(Transfer, identity) if identity else None
     if transfer is None or transfer.kind not in FILES or transfer.bucket != place.bucket:
         return None
     folder = derived_folder(transfer.object_name) if is_derived(place.path) else None

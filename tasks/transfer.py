@@ -5,6 +5,7 @@ from tasks.compress import compress
 from tasks.copy import copy
 from tasks.delete import delete
 from tasks.download import download
+from tasks.extend import extend
 from tasks.history import history
 from tasks.inspect import inspect
 from tasks.pause import pause
@@ -28,6 +29,7 @@ __all__ = [
     "copy",
     "delete",
     "download",
+    "extend",
     "history",
     "inspect",
     "pause",

@@ -38,10 +38,12 @@ TASK_MODULES = (
     "tasks.register",
     "tasks.pin",
     "tasks.unpin",
+    "tasks.extend",
     "tasks.set_out",
     "tasks.cleanup",
     "tasks.resume",
     "tasks.reconcile",
+    "tasks.sweep",
 )
 
 

@@ -68,6 +68,7 @@ ROUTES = {
     "transfer.cleanup": to_queue("argosy.upkeep"),
     "transfer.resume": to_queue("argosy.upkeep"),
     "transfer.reconcile": to_queue("argosy.upkeep"),
+    "transfer.sweep": to_queue("argosy.upkeep"),
 }
 
 

@@ -8,16 +8,14 @@ from argosy.settings import FleetSettings
 
 
 def schedule(settings: FleetSettings) -> dict[str, dict[str, Any]]:
-    """Beat's schedule. A tick that nobody took before the next one is worth nothing."""
+    """Beat's schedule."""
     return {
-        "resume": {
-            "task": "transfer.resume",
-            "schedule": settings.resume_seconds,
-            "options": {"expires": settings.resume_seconds},
-        },
-        "reconcile": {
-            "task": "transfer.reconcile",
-            "schedule": settings.reconcile_seconds,
-            "options": {"expires": settings.reconcile_seconds},
-        },
+        "resume": _every(settings.resume_seconds, "transfer.resume"),
+        "sweep": _every(settings.sweep_seconds, "transfer.sweep"),
+        "reconcile": _every(settings.reconcile_seconds, "transfer.reconcile"),
     }
+
+
+def _every(seconds: float, task: str) -> dict[str, Any]:
+    """A tick that nobody took before the next one is worth nothing."""
+    return {"task": task, "schedule": seconds, "options": {"expires": seconds}}
