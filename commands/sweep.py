@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from typing import TYPE_CHECKING
@@ -56,7 +57,10 @@ def _say_what_would_go(*, as_json: bool) -> None:
 
 def _sweep(*, as_json: bool) -> Counts:
     from tasks.sweeping import Sweep
+    from worker.logs import configure_logging
 
+    configure_logging()  # to standard error
+    logging.getLogger().setLevel(logging.WARNING)
     made = Sweep(
         f"{socket.gethostname()}/{os.getpid()}",
         heard=lambda gone: _tell(gone, "removed", as_json=as_json),

@@ -1,0 +1,172 @@
+"""Files whose time is over, and sweeps of them, as the operator runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import text
+
+from models import Transfer
+from models.overdue import Terms
+from tasks.messages import INTERNAL
+from tasks.seal import SEAL_HEADER, seal
+from tests.deployment import ARGOSY, AgentInTest, Deployment
+
+SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What a sweep has said: a document for each file, and its counts."""
+
+    files: Sequence[dict[str, Any]]
+    counts: dict[str, int]
+    code: int
+
+    @property
+    def ids(self) -> list[str]:
+        """Of the files that went."""
+        return [one["transfer"] for one in self.files]
+
+
+def sweep(deployment: Deployment, **environment: str) -> Swept:
+    """A round, by the operator's command."""
+    return ended(begin_sweep(deployment, **environment))
+
+
+def begin_sweep(deployment: Deployment, **environment: str) -> subprocess.Popen[str]:
+    """The same, not waited for."""
+    return subprocess.Popen(
+        [ARGOSY, "sweep", "--json"],
+        env={**os.environ, **deployment.operator_environment, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def ended(process: subprocess.Popen[str]) -> Swept:
+    """What it has said, once it has ended."""
+    said, wrong = process.communicate(timeout=SECONDS)
+    documents = [json.loads(line) for line in said.splitlines()]
+    assert documents, wrong
+    return Swept(documents[:-1], documents[-1], process.returncode)
+
+
+def send_sweep(deployment: Deployment) -> None:
+    """A message as beat sends it."""
+    deployment.app.send_task(
+        "transfer.sweep",
+        exchange=INTERNAL,
+        routing_key="argosy.upkeep",
+        headers={SEAL_HEADER: seal(deployment.settings, "transfer.sweep", ())},
+        declare=[],
+    )
+
+
+def would_go(deployment: Deployment) -> dict[str, dict[str, Any]]:
+    """What a dry run says of each file, by its transfer's id."""
+    said = deployment.run("sweep", "--dry-run", "--json")
+    return {one["transfer"]: one for one in map(json.loads, said.splitlines())}
+
+
+def terms(deployment: Deployment) -> Terms:
+    """By which the deployment's files are swept."""
+    return Terms.of(deployment.settings)
+
+
+def let_expire(deployment: Deployment, *files: UUID | str, ago: str = "1 second") -> None:
+    """Have the time of these files, and of the grants that end with them, be over."""
+    for table, column in (("grants", "transfer_id"), ("transfers", "id")):
+        deployment.transact(
+            lambda session, table=table, column=column: session.execute(
+                text(
+                    f"UPDATE argosy.{table} SET expires_at = now() - interval '{ago}' "
+                    f"WHERE {column} = ANY (:files) AND expires_at IS NOT NULL"
+                ),
+                {"files": [UUID(str(file)) for file in files]},
+            )
+        )
+
+
+def state_of(deployment: Deployment, file: UUID | str) -> str:
+    """Where its row is."""
+    return deployment.transfer(str(file)).state
+
+
+def many(deployment: Deployment, owner: AgentInTest, count: int, *, objects: bool = True) -> None:
+    """As many files whose time is over: rows, and with `objects` their rows in Storage."""
+    where = {"agent": owner.id, "bucket": deployment.settings.bucket, "count": count}
+    _enter(deployment, where)
+    if objects:
+        deployment.query(
+            "INSERT INTO storage.objects (bucket_id, name, metadata) "
+            "SELECT bucket, object_name, '{\"size\": 7}' FROM argosy.transfers "
+            "WHERE agent_id = :agent RETURNING id",
+            agent=owner.id,
+        )
+
+
+def _enter(deployment: Deployment, where: dict[str, Any]) -> None:
+    deployment.query(
+        "INSERT INTO argosy.transfers (id, kind, state, agent_id, request_sha256, bucket, "
+        "object_name, name, content_type, path, size, ended_at, expires_at) "
+        "SELECT id, 'upload', 'completed', :agent, '', :bucket, "
+        "CAST(:agent AS text) || '/' || id || '/file.bin', 'file.bin', 'text/plain', '', 7, "
+        "now() + interval '1 day', now() - n * interval '1 millisecond' "
+        "FROM (SELECT gen_random_uuid() AS id, n FROM generate_series(1, :count) AS n) AS made "
+        "RETURNING id",
+        **where,
+    )
+
+
+def live(
+    deployment: Deployment, owner: AgentInTest, kind: str, bucket: str, path: str, **columns: Any
+) -> UUID:
+    """A transfer that is on its way, and rests: no worker takes it up."""
+    row = Transfer(
+        id=uuid4(),
+        kind=kind,
+        state="paused",
+        agent_id=owner.id,
+        request_sha256="",
+        bucket=bucket,
+        object_name=path,
+        name="file.bin",
+        content_type="text/plain",
+        path="",
+        **columns,
+    )
+    deployment.transact(lambda session: session.add(row))
+    return row.id
+
+
+def end(deployment: Deployment, transfer: UUID) -> None:
+    """Have such a transfer be over."""
+    deployment.query(
+        "UPDATE argosy.transfers SET state = 'cancelled', cleaned_at = now() WHERE id = :id "
+        "RETURNING id",
+        id=transfer,
+    )
+
+
+def events(deployment: Deployment, file: UUID | str, name: str) -> list[Any]:
+    """What the audit has of it."""
+    return deployment.query(
+        "SELECT * FROM argosy.events WHERE transfer_id = :id AND name = :name ORDER BY id",
+        id=UUID(str(file)),
+        name=name,
+    )
+
+
+def now(deployment: Deployment) -> datetime:
+    """The database's clock."""
+    found: datetime = deployment.query("SELECT now() AS now")[0].now
+    return found
