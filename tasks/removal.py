@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from argosy.errors import Error, StorageRefused
+from argosy.errors import Error, InvalidRequest, StorageRefused
 from argosy.storage.control import REMOVAL_BATCH
 from models.last_stored import last_stored
 from models.overdue import Terms
@@ -49,7 +49,7 @@ def _ask(bucket: str, names: Sequence[str]) -> tuple[Sequence[str], Error | None
     """
     try:
         return fleet().control.remove(bucket, names), None
-    except StorageRefused as error:
+    except (StorageRefused, InvalidRequest) as error:
         if len(names) > 1:
             return _halves(bucket, names)
         log.warning("object.not_removed", object=f"{bucket}/{names[0]}", code=error.code)
