@@ -50,7 +50,7 @@ def _say_what_would_go(*, as_json: bool) -> None:
             _tell(one, one.act, as_json=as_json)
             goes = one.act == "remove"
             removed, kept = removed + goes, kept + (not goes)
-            freed += one.size if goes else 0
+            freed += one.freed if goes else 0
     if not as_json:
         say(f"{count_of(removed, 'file')}, {size(freed)}, would go; {kept} would be kept.")
 

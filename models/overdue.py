@@ -54,10 +54,11 @@ class Terms:
 
 @dataclass(frozen=True)
 class Overdue:
-    """One file past its time, and what keeps it; `objects` are sizes in bytes by name.
+    """One file past its time, and what keeps it; sizes are in bytes.
 
-    `objects` are those of Storage that were there when it was looked at: the file's own, and
-    what was derived of it; `derived` names the latter, whether they are there or not.
+    `size` is that of the file's own object. `objects` are, by name, those that were there when
+    it was looked at: the file's own, and what was derived of it; `derived` names the latter,
+    whether they are there or not.
     `renewed_until` is when its time ends now that its agent has stored it anew.
     """
 
@@ -65,6 +66,7 @@ class Overdue:
     bucket: str
     path: str
     agent: str
+    size: int
     expires_at: datetime
     derived: Sequence[str]
     objects: Mapping[str, int]
@@ -78,7 +80,7 @@ class Overdue:
         return f"{self.bucket}/{self.path}"
 
     @property
-    def size(self) -> int:
+    def freed(self) -> int:
         """Bytes that go with it."""
         return sum(self.objects.values())
 
@@ -113,6 +115,7 @@ class Overdue:
             "agent": self.agent,
             "size": self.size,
             "objects": len(self.objects),
+            "bytes": self.freed,
             "expires_at": iso(self.expires_at),
             "why": self.why,
         }
@@ -230,6 +233,7 @@ def _verdict(
         bucket=terms.bucket,
         path=row.object_name,
         agent=row.agent,
+        size=row.size,
         expires_at=row.expires_at,
         derived=list(derived.sizes),
         objects={name: size for name, size in sizes.items() if name in stored},

@@ -146,7 +146,7 @@ def _late(session: Session, files: Mapping[UUID, Overdue]) -> frozenset[UUID]:
 def _bury(
     session: Session, transfer: Transfer, gone: Overdue, by: str, readers: Sequence[str]
 ) -> None:
-    stone = tombstone(EXPIRED, by=by, objects=len(gone.objects), size=gone.size, readers=readers)
+    stone = tombstone(EXPIRED, by=by, objects=len(gone.objects), size=gone.freed, readers=readers)
     told = {name: stone[name] for name in ("why", "by", "objects", "bytes")}
     advance(
         session,

@@ -121,7 +121,7 @@ class Sweep:
     def _count(self, gone: Overdue) -> None:
         self.counts.removed += 1
         self.counts.objects += len(gone.objects)
-        self.counts.bytes += gone.size
+        self.counts.bytes += gone.freed
         self.heard(gone)
 
     def _note(self, number: int, *, ended: bool) -> None:

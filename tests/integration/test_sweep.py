@@ -68,7 +68,7 @@ def test_a_file_goes_with_all_that_belongs_to_it(
     assert (row.state, row.ended_at, row.lease_until) == ("expired", before.ended_at, None)
     assert row.tombstone
     assert (row.tombstone["why"], row.tombstone["by"]) == ("expired", "transfer.sweep")
-    assert (row.tombstone["objects"], row.tombstone["bytes"]) == (3, told["size"])
+    assert (row.tombstone["objects"], row.tombstone["bytes"]) == (3, told["bytes"])
     assert set(row.tombstone["readers"]) == {str(other.agent.id), "role:reader"}
     [left] = deployment.query(
         "SELECT (SELECT count(*) FROM argosy.derivatives WHERE transfer_id = :id) AS derivatives, "

@@ -432,7 +432,6 @@ def test_missing_settings_for_programs_and_for_developers() -> None:
         (["share", "bucket/file", "--with", "x", "--for", "ever"], "length of time"),
         (["send", "weather"], "BODY"),
         (["status", "nonsense"], "UUID"),
-        (["sweep"], "--dry-run"),
         (["reconcile", "--persistent"], "--apply"),
         (["reconcile", "--apply", "--dry-run"], "--dry-run"),
         (["completion", "tcsh"], "tcsh"),

@@ -34,6 +34,7 @@ PAGES = (
     "docs/guide/background.md",
     "docs/guide/turns.md",
     "docs/guide/processing.md",
+    "docs/guide/retention.md",
     "docs/guide/messages.md",
     "docs/guide/celery-agent.md",
     "docs/guide/asyncio.md",
