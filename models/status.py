@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from models.agent import Agent
 from models.chunk import DIGEST, Chunk, ChunkState
 from models.moments import iso
+from models.tombstone import told
 from models.transfer import State, Transfer
 from models.waits import Case, waits
 
@@ -154,5 +155,4 @@ def _error(transfer: Transfer) -> dict[str, str | None] | None:
 
 def _tombstone(transfer: Transfer) -> dict[str, Any] | None:
     """Of a file that is gone: when, why and by whom. Whom it was shared with is not told."""
-    said = transfer.tombstone
-    return {name: value for name, value in said.items() if name != "readers"} if said else None
+    return told(transfer.tombstone) if transfer.tombstone else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, func, or_, select, tuple_, update
@@ -19,9 +20,9 @@ from models.following import forget_files
 from models.grants import revoke_of
 from models.overdue import Overdue, Position, Terms, look, page, position
 from models.retention import lengthen
-from models.tombstone import EXPIRED, tombstone
+from models.tombstone import EXPIRED, told, tombstone
 from models.transfer import State, Transfer
-from models.transitions import advance
+from models.transitions import expire
 
 RENEWED = "file.renewed"
 """The event of a file that was stored anew, and so stays."""
@@ -125,10 +126,12 @@ def finish(
         return frozenset()
     readers = revoke_of(session, ours[0].bucket, {row.id: row.object_name for row in ours})
     forget_files(session, ended)
-    with session.no_autoflush:
-        for row in ours:
-            _bury(session, row, gone[row.id], by, readers.get(row.id, ()))
-    return frozenset(ended)
+    stones = {row.id: _stone(gone[row.id], by, readers.get(row.id, ())) for row in ours}
+    return expire(session, ours, stones, {file: told(stone) for file, stone in stones.items()})
+
+
+def _stone(gone: Overdue, by: str, readers: Sequence[str]) -> dict[str, Any]:
+    return tombstone(EXPIRED, by=by, objects=len(gone.objects), size=gone.freed, readers=readers)
 
 
 def _late(session: Session, files: Mapping[UUID, Overdue]) -> frozenset[UUID]:
@@ -140,22 +143,6 @@ def _late(session: Session, files: Mapping[UUID, Overdue]) -> frozenset[UUID]:
     )
     return frozenset(
         row.transfer_id for row in rows if files[row.transfer_id].is_new(row.object_name)
-    )
-
-
-def _bury(
-    session: Session, transfer: Transfer, gone: Overdue, by: str, readers: Sequence[str]
-) -> None:
-    stone = tombstone(EXPIRED, by=by, objects=len(gone.objects), size=gone.freed, readers=readers)
-    told = {name: stone[name] for name in ("why", "by", "objects", "bytes")}
-    advance(
-        session,
-        transfer,
-        State.EXPIRED,
-        epoch=transfer.epoch,
-        detail=told,
-        ended_at=transfer.ended_at,
-        tombstone=stone,
     )
 
 

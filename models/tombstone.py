@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,6 +33,11 @@ def tombstone(
         "bytes": size,
         "readers": sorted(set(readers))[:MOST_READERS],
     }
+
+
+def told(stone: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a tombstone may be told: not whom the file was shared with."""
+    return {name: value for name, value in stone.items() if name != "readers"}
 
 
 def is_going(transfer: Transfer) -> bool:

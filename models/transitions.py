@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, literal, or_, select, update
+from sqlalchemy import (
+    Integer,
+    Uuid,
+    cast,
+    column,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Session
 
 from argosy.errors import BY_CODE, AccessError, Error, TransferError
@@ -23,15 +35,17 @@ class IllegalTransition(Exception):
 
 def record(session: Session, name: str, transfer: Transfer | None = None, **facts: Any) -> None:
     """Append to the audit: `facts` are the columns of an Event."""
-    if transfer is not None:
-        about = {
-            "transfer_id": transfer.id,
-            "agent_id": transfer.agent_id,
-            "object": f"{transfer.bucket}/{transfer.object_name}",
-            "request_id": str(transfer.id),
-        }
-        facts = {**about, **facts}
-    session.add(Event(name=name, **facts))
+    about = _about(transfer) if transfer is not None else {}
+    session.add(Event(name=name, **{**about, **facts}))
+
+
+def _about(transfer: Transfer) -> dict[str, Any]:
+    return {
+        "transfer_id": transfer.id,
+        "agent_id": transfer.agent_id,
+        "object": f"{transfer.bucket}/{transfer.object_name}",
+        "request_id": str(transfer.id),
+    }
 
 
 def advance(
@@ -66,17 +80,61 @@ def advance(
         .execution_options(**_NO_SYNC)
     ).one_or_none()
     if moved is not None:
-        record(
-            session,
-            f"transfer.{to}",
-            moved,
-            from_state=before,
-            to_state=to,
-            epoch=moved.epoch,
-            outcome=_outcome(to, moved.error_code),
-            reason=moved.error_code,
-            detail={"kind": moved.kind, **(detail or {})},
+        record(session, **_step(moved, before, to, detail))
+    return moved
+
+
+def _step(
+    moved: Transfer, before: State, to: State, detail: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """What the audit keeps of a change of state: columns of an Event."""
+    return {
+        **_about(moved),
+        "name": f"transfer.{to}",
+        "from_state": before,
+        "to_state": to,
+        "epoch": moved.epoch,
+        "outcome": _outcome(to, moved.error_code),
+        "reason": moved.error_code,
+        "detail": {"kind": moved.kind, **(detail or {})},
+    }
+
+
+def expire(
+    session: Session,
+    files: Collection[Transfer],
+    tombstones: Mapping[UUID, Mapping[str, Any]],
+    details: Mapping[UUID, Mapping[str, Any]],
+) -> frozenset[UUID]:
+    """As `advance` to expired with a tombstone, for many claimed files in one statement.
+
+    Each only while the claim with which it was read stands; when it was completed stays as it
+    was. Returns those that are expired now.
+    """
+    columns = column("id", Uuid), column("epoch", Integer), column("tombstone", JSONB)
+    many = func.unnest(
+        cast([file.id for file in files], ARRAY(Uuid)),
+        cast([file.epoch for file in files], ARRAY(Integer)),
+        cast([dict(tombstones[file.id]) for file in files], ARRAY(JSONB)),
+    )
+    given = many.table_valued(*columns, name="given").render_derived()
+    moved = frozenset(
+        session.scalars(
+            update(Transfer)
+            .where(Transfer.id == given.c.id, Transfer.epoch == given.c.epoch)
+            .where(Transfer.state == State.COMPLETED)
+            .values(state=State.EXPIRED, lease_until=None, attempts=0, tombstone=given.c.tombstone)
+            .returning(Transfer.id)
+            .execution_options(**_NO_SYNC)
         )
+    )
+    steps = [
+        _step(file, State.COMPLETED, State.EXPIRED, details[file.id])
+        for file in files
+        if file.id in moved
+    ]
+    if steps:
+        session.execute(insert(Event), steps)
     return moved
 
 

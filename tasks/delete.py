@@ -17,7 +17,7 @@ from models.access import decide, sees
 from models.derivatives import of_file
 from models.following import derivative_at, forget, forget_all
 from models.grants import readers, revoke_all
-from models.tombstone import DELETED, tombstone
+from models.tombstone import DELETED, told, tombstone
 from models.transitions import advance, record
 from tasks.act import Entered, act
 from tasks.base import RequestTask
@@ -155,5 +155,4 @@ def _bury(session: Session, agent_id: UUID, doomed: Doomed, readers: Sequence[st
     gone = [one.size or 0 for one in doomed.derived if one.object_name]
     size = (row.object_size or 0) + sum(gone)
     stone = tombstone(DELETED, by=by, objects=1 + len(gone), size=size, readers=readers)
-    told = {name: stone[name] for name in ("why", "by", "objects", "bytes")}
-    advance(session, row, State.EXPIRED, detail=told, ended_at=row.ended_at, tombstone=stone)
+    advance(session, row, State.EXPIRED, detail=told(stone), ended_at=row.ended_at, tombstone=stone)

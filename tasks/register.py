@@ -68,6 +68,8 @@ def register(
             _verify(sender.agent_id, request)
         transfer = fleet().transact(lambda session: _enter(session, sender, request))
     self.request.acting_for = sender.agent_id
+    if transfer.state == State.EXPIRED:  # that is how it ended
+        raise ObjectNotFound(f"{epitaph(transfer)} Upload it again, under another id.")
     log.info("file.registered", transfer_id=str(transfer.id), agent_id=str(sender.agent_id))
     return FileReference.parse(transfer.reference or {})
 
@@ -91,8 +93,6 @@ def _same(session: Session, sender: Sender, request: RegisterRequest) -> Transfe
         raise IdempotencyConflict(
             f"{found.id} is a different transfer: upload {request.reference.name} again."
         )
-    if found.state == State.EXPIRED:
-        raise ObjectNotFound(f"{epitaph(found)} Upload it again, under another id.")
     return found
 
 

@@ -41,6 +41,8 @@ from tests.integration.expiring import (
 
 pytestmark = pytest.mark.skipif(remote(), reason="its rows of Storage have no objects")
 
+FULL_BYTES = 30_000
+"""Less than 500 names have, and more than 200."""
 SHORT = {"ARGOSY_LEASE_SECONDS": "1", "ARGOSY_STORAGE_DEADLINE_SECONDS": "1"}
 """A claim that is soon over."""
 
@@ -71,6 +73,11 @@ def gate(deployment: Deployment) -> Iterator[Gate]:
 
 def _is_removal(passing: Passing) -> bool:
     return passing.method == "DELETE" and "/object/" in passing.target
+
+
+def _is_small(passing: Passing) -> bool:
+    """Of fewer than 500 files."""
+    return _is_removal(passing) and passing.length < FULL_BYTES
 
 
 def _claim(deployment: Deployment, session: Session, seconds: float = 60) -> Batch:
@@ -208,33 +215,40 @@ def test_a_row_that_somebody_holds_is_left_out(deployment: Deployment, over: Fil
 # A sweep that is killed
 
 
-def _held_removal(deployment: Deployment, gate: Gate, *, arrives: bool) -> subprocess.Popen[str]:
-    """A sweep that was killed while it removed; whether that reaches Storage all the same."""
-    gate.hold, gate.drops_held = _is_removal, not arrives
+def _kill_at_removal(deployment: Deployment, gate: Gate, *, arrives: bool) -> None:
+    """A sweep is killed while it waits for the answer; whether Storage has heard of it."""
+    if arrives:
+        gate.hold = _is_removal
+    else:
+        gate.fault = lambda passing: _kept_back(gate) if _is_removal(passing) else None
     sweeping = begin_sweep(deployment, SUPABASE_URL=gate.url, **SHORT)
-    until(lambda: any(one.held for one in gate.passed), what="a removal on its way")
+    until(lambda: any(_is_removal(one) for one in gate.passed), what="a removal on its way")
+    if arrives:
+        until(lambda: any(one.held for one in gate.passed), what="a removal that has arrived")
     sweeping.send_signal(signal.SIGKILL)
     sweeping.communicate(timeout=30)
-    return sweeping
+
+
+def _kept_back(gate: Gate) -> int:
+    gate.released.wait()
+    return 0
 
 
 @pytest.mark.parametrize("arrives", [True, False], ids=["removed", "not removed"])
 def test_a_killed_sweep_loses_nothing(
     deployment: Deployment, owner: Requester, over: FileReference, gate: Gate, *, arrives: bool
 ) -> None:
-    _held_removal(deployment, gate, arrives=arrives)
-    assert deployment.objects(owner.agent) == [over.path]
+    _kill_at_removal(deployment, gate, arrives=arrives)
+    left = [] if arrives else [over.path]
+    until(lambda: deployment.objects(owner.agent) == left, what="what Storage has done")
     assert "is being removed" in _refusal(ASKED["pin"](owner, over, deployment))
-    gate.released.set()
-    if arrives:
-        until(lambda: deployment.objects(owner.agent) == [], what="the removal")
     row = deployment.transfer(str(over.id))
     assert (row.state, row.lease_until is not None) == (State.COMPLETED, True)
     until(lambda: sweep(deployment, **SHORT).ids == [str(over.id)], what="the next sweep")
     row = deployment.transfer(str(over.id))
     assert (row.state, row.lease_until, row.epoch) == (State.EXPIRED, None, 2)
     assert row.tombstone
-    assert row.tombstone["objects"] == (0 if arrives else 1)
+    assert row.tombstone["objects"] == len(left)
     assert deployment.objects(owner.agent) == []
     assert len(events(deployment, over.id, "transfer.expired")) == 1
 
@@ -243,12 +257,10 @@ def test_an_interrupted_round_has_said_what_it_did(
     deployment: Deployment, owner: Requester, gate: Gate
 ) -> None:
     many(deployment, owner.agent, 700)
-    gate.hold = lambda passing: _is_removal(passing) and passing.length < 50_000
-    gate.drops_held = True
+    gate.hold = _is_small
     sweeping = begin_sweep(deployment, SUPABASE_URL=gate.url, **SHORT)
     until(lambda: any(one.held for one in gate.passed), what="the second batch")
     sweeping.send_signal(signal.SIGINT)
-    gate.released.set()
     sweeping.communicate(timeout=30)
     row = deployment.query("SELECT * FROM argosy.rounds WHERE name = 'sweep' ORDER BY id")[-1]
     assert (row.ended_at, row.counts["removed"]) == (None, 500)
@@ -272,9 +284,7 @@ def test_a_batch_that_storage_fails(deployment: Deployment, owner: Requester, ga
     """It is left, and said so; the others go; the next round takes it up at once."""
     many(deployment, owner.agent, 700)
     broken = answer(500, json.dumps({"statusCode": "500", "error": "x", "message": "x"}))
-    gate.fault = lambda passing: (
-        broken if _is_removal(passing) and passing.length > 50_000 else None
-    )
+    gate.fault = lambda passing: broken if _is_removal(passing) and not _is_small(passing) else None
     swept = sweep(deployment, SUPABASE_URL=gate.url, ARGOSY_STORAGE_ATTEMPTS="2")
     assert (swept.counts["removed"], swept.counts["left"], swept.code) == (200, 500, 1)
     assert len(deployment.objects(owner.agent)) == 500
@@ -295,7 +305,8 @@ def test_a_name_that_cannot_be_removed_keeps_no_other(
 ) -> None:
     bad = f"{owner.agent.id}/{over.id}/../x"
     deployment.query(
-        "UPDATE argosy.transfers SET object_name = :bad WHERE id = :id RETURNING id",
+        "UPDATE argosy.transfers SET object_name = :bad, ended_at = now() + interval '1 day' "
+        "WHERE id = :id RETURNING id",
         bad=bad,
         id=over.id,
     )
