@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -36,28 +39,38 @@ class Swept:
         return [one["transfer"] for one in self.files]
 
 
+class Sweeping:
+    """A round by the operator's command, in a process of its own."""
+
+    def __init__(self, deployment: Deployment, **environment: str) -> None:
+        # A pipe that nobody reads would hold it up.
+        with tempfile.NamedTemporaryFile(delete=False) as output:
+            self._output = Path(output.name)
+            self._process = subprocess.Popen(
+                [ARGOSY, "sweep", "--json"],
+                env={**os.environ, **deployment.operator_environment, **environment},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def end(self, number: signal.Signals) -> None:
+        """Send it a signal that ends it."""
+        self._process.send_signal(number)
+        self._process.wait(30)
+
+    def swept(self) -> Swept:
+        """What it has said, once it has ended."""
+        code = self._process.wait(SECONDS)
+        lines = self._output.read_text().splitlines()
+        documents = [json.loads(line) for line in lines]
+        documents = [one for one in documents if "event" not in one]  # of its log
+        self._output.unlink()
+        return Swept(documents[:-1], documents[-1], code)
+
+
 def sweep(deployment: Deployment, **environment: str) -> Swept:
-    """A round, by the operator's command."""
-    return ended(begin_sweep(deployment, **environment))
-
-
-def begin_sweep(deployment: Deployment, **environment: str) -> subprocess.Popen[str]:
-    """The same, not waited for."""
-    return subprocess.Popen(
-        [ARGOSY, "sweep", "--json"],
-        env={**os.environ, **deployment.operator_environment, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def ended(process: subprocess.Popen[str]) -> Swept:
-    """What it has said, once it has ended."""
-    said, wrong = process.communicate(timeout=SECONDS)
-    documents = [json.loads(line) for line in said.splitlines()]
-    assert documents, wrong
-    return Swept(documents[:-1], documents[-1], process.returncode)
+    """A round, waited for."""
+    return Sweeping(deployment, **environment).swept()
 
 
 def send_sweep(deployment: Deployment) -> None:

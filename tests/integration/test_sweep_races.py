@@ -29,7 +29,7 @@ from tests.deployment import ARGOSY, Deployment, deployed, remote, until
 from tests.integration.client.gate import Gate, Passing, answer, gate_to
 from tests.integration.derivatives import Requester
 from tests.integration.expiring import (
-    begin_sweep,
+    Sweeping,
     events,
     let_expire,
     many,
@@ -221,12 +221,11 @@ def _kill_at_removal(deployment: Deployment, gate: Gate, *, arrives: bool) -> No
         gate.hold = _is_removal
     else:
         gate.fault = lambda passing: _kept_back(gate) if _is_removal(passing) else None
-    sweeping = begin_sweep(deployment, SUPABASE_URL=gate.url, **SHORT)
+    sweeping = Sweeping(deployment, SUPABASE_URL=gate.url, **SHORT)
     until(lambda: any(_is_removal(one) for one in gate.passed), what="a removal on its way")
     if arrives:
         until(lambda: any(one.held for one in gate.passed), what="a removal that has arrived")
-    sweeping.send_signal(signal.SIGKILL)
-    sweeping.communicate(timeout=30)
+    sweeping.end(signal.SIGKILL)
 
 
 def _kept_back(gate: Gate) -> int:
@@ -258,10 +257,9 @@ def test_an_interrupted_round_has_said_what_it_did(
 ) -> None:
     many(deployment, owner.agent, 700)
     gate.hold = _is_small
-    sweeping = begin_sweep(deployment, SUPABASE_URL=gate.url, **SHORT)
+    sweeping = Sweeping(deployment, SUPABASE_URL=gate.url, **SHORT)
     until(lambda: any(one.held for one in gate.passed), what="the second batch")
-    sweeping.send_signal(signal.SIGINT)
-    sweeping.communicate(timeout=30)
+    sweeping.end(signal.SIGINT)
     row = deployment.query("SELECT * FROM argosy.rounds WHERE name = 'sweep' ORDER BY id")[-1]
     assert (row.ended_at, row.counts["removed"]) == (None, 500)
     until(lambda: sweep(deployment, **SHORT).counts["removed"] == 200, what="the next sweep")
