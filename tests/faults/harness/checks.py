@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import httpx
-
 from argosy.errors import Error
 from argosy.reference import FileReference
 from tests.faults import history
@@ -48,6 +46,8 @@ class Evidence:
     load: Load
     still: Still
     """What was on its way when the time was over."""
+    explained: frozenset[str] = EXPLAINED
+    """Reasons for which a transfer may fail."""
 
     @cached_property
     def transfers(self) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def each_ended_once(evidence: Evidence) -> Iterator[str]:
 def every_failure_is_explained(evidence: Evidence) -> Iterator[str]:
     """No transfer failed for a reason that nothing in the run has given."""
     for identity, row in evidence.transfers.items():
-        if row.state == "failed" and row.error_code not in EXPLAINED:
+        if row.state == "failed" and row.error_code not in evidence.explained:
             yield f"{identity} ({row.kind}) failed: {row.error_code}: {row.error_message}"
 
 
@@ -318,13 +318,12 @@ def the_history_is_legal(evidence: Evidence) -> Iterator[str]:
 @check
 def no_dead_letters(evidence: Evidence) -> Iterator[str]:
     """The broker gave up no message but ticks of beat that were overtaken by the next."""
-    url = f"{evidence.world.management_url}queues/argosy/{DEAD}/get"
-    wanted = {"count": 10_000, "ackmode": "ack_requeue_true", "encoding": "auto"}
-    for message in httpx.post(url, json=wanted, timeout=30).raise_for_status().json():
+    for message in evidence.world.messages_in(DEAD):
         headers = message["properties"]["headers"]
         death = headers["x-death"][0]
         if death["reason"] != "expired":
-            yield f"{headers.get('task')} {headers.get('id')}: {death['reason']} in {death['queue']}"
+            task = f"{headers.get('task')} {headers.get('id')}"
+            yield f"{task}: {death['reason']} in {death['queue']}"
 
 
 def outcomes(evidence: Evidence) -> Counter[tuple[str, str]]:

@@ -52,6 +52,10 @@ TRUNCATED, LOST, CORRUPTED, SPOILED = "truncated", "lost", "corrupted", "spoiled
 """An answer cut in the middle, or never given; a bit turned in an upload, or in a download."""
 
 
+def _never(_exchange: Exchange) -> bool:
+    return False
+
+
 @dataclass
 class Trouble:
     """What befalls a share of the requests."""
@@ -76,12 +80,15 @@ class HttpProxy(Proxy):
     def __init__(self, name: str, upstream: Callable[[], int]) -> None:
         super().__init__(name, upstream)
         self.trouble: Trouble | None = None
-        self.withholds: Callable[[Exchange], bool] = lambda _exchange: False
+        self.holds: Callable[[Exchange], bool] = _never
+        """Which requests wait, for as long as this is so, before Storage hears of them."""
+        self.withholds: Callable[[Exchange], bool] = _never
         """Whose answers wait for as long as this is so."""
         self.befallen: Counter[str] = Counter()
         self.by_second: Counter[int] = Counter()
         """Requests that came, by the second of the clock."""
-        self.withheld: list[Exchange] = []
+        self.waiting: list[Exchange] = []
+        """What has waited, or still waits."""
 
     async def _serve(
         self,
@@ -97,6 +104,7 @@ class HttpProxy(Proxy):
                 await _discard(client[0], exchange.length)
                 await self.send(link, client[1], ANSWERS[befell])
                 continue
+            await self._wait(exchange, "holds")
             await self.send(link, server[1], head)
             body = asyncio.ensure_future(
                 self._body(link, client[0], server[1], exchange.length, befell == CORRUPTED)
@@ -127,7 +135,7 @@ class HttpProxy(Proxy):
         head = await _head(server)
         if not head:
             return False
-        await self._withhold(exchange)
+        await self._wait(exchange, "withholds")
         if befell == LOST:
             return False
         await self.send(link, client, head)
@@ -142,11 +150,12 @@ class HttpProxy(Proxy):
         await self._body(link, server, client, length, turned=befell == SPOILED)
         return True
 
-    async def _withhold(self, exchange: Exchange) -> None:
-        if self.withholds(exchange):
-            self.withheld.append(exchange)
-            while self.withholds(exchange):
-                await asyncio.sleep(LOOK_SECONDS)
+    async def _wait(self, exchange: Exchange, condition: str) -> None:
+        """While a condition, an attribute that may change meanwhile, holds for it."""
+        if getattr(self, condition)(exchange):
+            self.waiting.append(exchange)
+        while getattr(self, condition)(exchange):  # noqa: ASYNC110  the condition is a test's, of another thread
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def _body(
         self,

@@ -7,11 +7,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
+import redis
 from kombu.exceptions import KombuError
+from sqlalchemy import text
 
 from argosy.storage.s3 import Endpoint, ObjectStore
 from argosy.tokens import Mint
@@ -21,12 +25,13 @@ from local.servers import ServerFailed
 from local.servers.base import Launch, Server
 from local.servers.fleet import Beat, Worker
 from local.servers.rabbitmq import USER, VHOST, RabbitMQ
+from models.database import one_session
 from tasks.messages import INTERNAL
 from tests.deployment import QUICK, AgentInTest, Deployment
 from tests.faults.harness.cargo import THRESHOLD
 from tests.faults.harness.http_proxy import HttpProxy
 from tests.faults.harness.proxy import Crossing, Proxy
-from worker.queues import ROUTES
+from worker.queues import DEAD, ROUTES
 
 PART_BYTES = 5 * 1024 * 1024
 CRAMPED_MB = 24
@@ -127,6 +132,34 @@ class World(Deployment):
         stack = self._own()
         worker = _Mutant(mutation, name, self.data, 2, lambda: {**stack.environment, **environment})
         return stack._join(worker)
+
+    def forget(self) -> None:
+        """Everything that was asked, stored and answered is gone; servers and agents stay."""
+        tables = "argosy.transfers, argosy.events, argosy.acts, argosy.pins"
+        stored = "storage.objects, storage.s3_multipart_uploads"
+        with one_session(self.settings.operator_url) as session:
+            session.execute(text("SET LOCAL session_replication_role = replica"))  # no trigger
+            session.execute(text(f"TRUNCATE {tables}, {stored} CASCADE"))
+        redis.Redis.from_url(self.environment["RESULT_URL"]).flushdb()
+        for queue in (DEAD, *{route["queue"] for route in ROUTES.values()}):
+            self.purge(queue)
+        self.clear_spool()
+        self.destinations.mkdir()
+
+    def purge(self, queue: str) -> None:
+        """Lose every message that waits in a queue, if anybody has declared it yet."""
+        url = f"{self.management_url}queues/{VHOST}/{queue}/contents"
+        answer = httpx.delete(url, timeout=10)
+        if answer.status_code != HTTPStatus.NOT_FOUND:
+            answer.raise_for_status()
+
+    def messages_in(self, queue: str) -> list[dict[str, Any]]:
+        """What waits in a queue; it stays there."""
+        url = f"{self.management_url}queues/{VHOST}/{queue}/get"
+        wanted = {"count": 10_000, "ackmode": "ack_requeue_true", "encoding": "auto"}
+        answer = httpx.post(url, json=wanted, timeout=30).raise_for_status()
+        found: list[dict[str, Any]] = answer.json()
+        return found
 
     def heal(self) -> None:
         """Nothing is broken any more: proxies pass everything, every process runs."""

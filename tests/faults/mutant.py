@@ -1,0 +1,104 @@
+"""`python -m tests.faults.mutant RULE worker …`: `argosy worker`, with one rule switched off.
+
+The patch is made before the command runs, so the worker's children inherit it. Nothing of this
+is in the fleet's own code.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_
+
+NOTHING = "nothing"
+
+
+def _replace(original: Any, stand_in: Any) -> None:
+    """In every module that has it: most import functions by their names."""
+    for module in list(sys.modules.values()):
+        for name, value in list(vars(module).items()):
+            if value is original:
+                setattr(module, name, stand_in)
+
+
+def _epoch() -> None:
+    """Whoever has had a claim may act on it, whosever it is now."""
+    from models import Chunk, ChunkState, ledger, transitions
+
+    def held(chunk: Chunk) -> ColumnElement[bool]:
+        same = (Chunk.transfer_id == chunk.transfer_id, Chunk.number == chunk.number)
+        return and_(*same, Chunk.state == ChunkState.MOVING)
+
+    advance = transitions.advance
+
+    def advance_anyway(*args: Any, epoch: int | None = None, **named: Any) -> Any:
+        return advance(*args, **named)
+
+    _replace(ledger._held, held)
+    _replace(advance, advance_anyway)
+    _replace(transitions.still_claimed, lambda *_: True)
+
+
+def _etag() -> None:
+    """Whatever Storage says that it has is taken for what was sent."""
+    from argosy.storage import checksum
+
+    _replace(checksum.etag_agrees, lambda *_, **__: True)
+
+
+def _resume() -> None:
+    """Nothing is ever sent again."""
+    from tasks import resume
+
+    _replace(resume._collect, lambda _session: resume.Due())
+
+
+def _abort() -> None:
+    """Nothing is removed of what was cancelled, or has failed."""
+    from tasks import clean
+
+    _replace(clean._remove, lambda _left: None)
+
+
+def _leave() -> None:
+    """Who comes too late for a transfer that has ended does not have it cleaned again."""
+    from tasks import claims
+
+    _replace(claims.leave, lambda _transfer_id: None)
+
+
+def _verify() -> None:
+    """A download gets its name whatever it is."""
+    from tasks import assemble
+
+    _replace(assemble._verify_file, lambda *_: None)
+
+
+RULES: dict[str, Callable[[], None]] = {
+    NOTHING: lambda: None,
+    "epoch": _epoch,
+    "etag": _etag,
+    "resume": _resume,
+    "abort": _abort,
+    "leave": _leave,
+    "verify": _verify,
+}
+
+
+def main(rule: str, *arguments: str) -> None:
+    """Load all that the fleet runs, switch the rule off, and be `argosy`."""
+    from commands.main import main as argosy
+    from worker.app import TASK_MODULES
+
+    for module in TASK_MODULES:
+        import_module(module)
+    RULES[rule]()
+    sys.argv = ["argosy", *arguments]
+    argosy()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
