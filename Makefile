@@ -63,6 +63,16 @@ test-security: $(INSTALLED) broker ## Run the attacks, and every cell of the acc
 test-local: $(INSTALLED) broker ## Run the tests of the local stack and of its Supabase
 	$(BIN)/python -m pytest $(AT_ONCE) $(LOCAL) $(ARGS)
 
+.PHONY: faults
+faults: $(INSTALLED) broker ## Break things at random and count what is lost (MINUTES=3 SEED=… DATA=…)
+	@$(BIN)/python -m tests.faults.harness faults --minutes $(or $(MINUTES),3) \
+		$(if $(SEED),--seed $(SEED)) $(if $(DATA),--data $(DATA))
+
+.PHONY: outage
+outage: $(INSTALLED) broker ## Take Storage away while work comes in, and measure (MINUTES=10 DATA=…)
+	@$(BIN)/python -m tests.faults.harness outage --minutes $(or $(MINUTES),10) \
+		$(if $(DATA),--data $(DATA))
+
 .PHONY: test-large
 test-large: $(INSTALLED) broker ## Run the tests that carry 1 to 5 GiB (need 16 GiB of disk)
 	$(BIN)/python -m pytest -m large $(ARGS)

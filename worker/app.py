@@ -11,6 +11,7 @@ from kombu import Connection
 from argosy.settings import FleetSettings, fleet_settings
 from worker.logs import configure_logging
 from worker.queues import DEAD_LETTERS, EXCHANGES, QUEUES, ROUTES, FleetAMQP, agents_route
+from worker.results import fleet_results
 from worker.schedule import schedule
 
 TASK_MODULES = (
@@ -51,7 +52,11 @@ def configuration(settings: FleetSettings) -> dict[str, Any]:
     """Celery's settings; each that is not the default has a reason in `docs/celery.md`."""
     return {
         "broker_url": settings.broker_url,
-        "result_backend": settings.result_url,
+        "result_backend": fleet_results(settings.result_url),
+        "result_backend_always_retry": True,
+        "result_backend_max_retries": 10,
+        "redis_socket_timeout": 10,
+        "redis_socket_connect_timeout": 5,
         "imports": TASK_MODULES,
         "accept_content": ["json"],
         "task_serializer": "json",

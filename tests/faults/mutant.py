@@ -77,6 +77,16 @@ def _verify() -> None:
     _replace(assemble._verify_file, lambda *_: None)
 
 
+def _results() -> None:
+    """A result that cannot be recorded is left to Celery."""
+    from celery.backends.redis import RedisBackend
+
+    from worker.results import FleetResults
+
+    FleetResults.store_result = RedisBackend.store_result
+    FleetResults.exception_safe_to_retry = lambda *_: False
+
+
 RULES: dict[str, Callable[[], None]] = {
     NOTHING: lambda: None,
     "epoch": _epoch,
@@ -85,6 +95,7 @@ RULES: dict[str, Callable[[], None]] = {
     "abort": _abort,
     "leave": _leave,
     "verify": _verify,
+    "results": _results,
 }
 
 

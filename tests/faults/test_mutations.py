@@ -121,6 +121,18 @@ def spoiled_download(load: Load) -> None:
     load.world.storage.trouble = None
 
 
+def unrecorded_result(load: Load) -> None:
+    """The connections to Valkey are cut while an upload is under way."""
+    storage = load.world.storage
+    _finish(load, _upload(load, load.cargo.small[1]))  # whoever is idle has a connection now
+    storage.withholds = lambda exchange: exchange.is_upload
+    one = _upload(load, load.cargo.small[2])
+    _holder_of_waiting(load, one)
+    load.world.crossing.call(load.world.proxies["valkey"].cut)
+    storage.withholds = lambda _exchange: False
+    _finish(load, one)
+
+
 def _is_of(path: str) -> Callable[[Exchange], bool]:
     return lambda exchange: path in exchange.target
 
@@ -171,14 +183,14 @@ CASES = {
     "verify": Case(
         spoiled_download, "downloads are whole", EXPLAINED | frozenset({"checksum_mismatch"})
     ),
+    "results": Case(unrecorded_result, "results agree with rows"),
 }
 
 
 def _play(stage: World, case: Case, rule: str, folder: Path) -> dict[str, list[str]]:
     """What the checks find after the scenario, in a fleet without the rule."""
-    stage.heal()
     stage.forget()
-    stage.storage.waiting.clear()
+    stage.storage.forget()
     (stage.data / "logs" / "mutant.log").unlink(missing_ok=True)
     worker, beat = stage.start_mutant(rule), stage.start_beat()
     try:

@@ -39,8 +39,8 @@ def read_answer(meta: Mapping[str, Any]) -> Answer | None:
         return Answer(False, _CODES.get(kind, kind))
     if status != "SUCCESS":
         return None
-    if isinstance(result, FileReference):
-        return Answer(True, file=result)
+    if isinstance(result, dict) and "sha256" in result:
+        return Answer(True, file=FileReference.parse(result))
     return Answer(True, path=result if isinstance(result, str) else "")
 
 

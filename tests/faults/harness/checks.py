@@ -213,16 +213,18 @@ def _wrong_object(evidence: Evidence, one: Asked, row: Any) -> Iterator[str]:
 def downloads_are_whole(evidence: Evidence) -> Iterator[str]:
     """A file has its name only when the download is completed, and then it is the file."""
     yield from evidence.load.broken
-    world, known = evidence.world, {}
-    for one in evidence.load.asked.values():
-        if one.task == "transfer.download":
-            known[one.arguments[1]] = one
+    world = evidence.world
+    known = {
+        one.arguments[1]: one
+        for one in evidence.load.asked.values()
+        if one.task == "transfer.download"
+    }
     for path in [*world.destinations.iterdir(), *world.cramped.iterdir()]:
-        one = known.pop(str(path), None)
-        row = evidence.transfer_of(one) if one else None
-        if one is None or row is None or row.state != "completed":
+        found = known.get(str(path))
+        row = evidence.transfer_of(found) if found else None
+        if found is None or row is None or row.state != "completed":
             yield f"{path} is there, and no completed download"
-        elif one.source and sha256_of(path) != one.source.sha256:
+        elif found.source and sha256_of(path) != found.source.sha256:
             yield f"{path} is not what was stored"
 
 

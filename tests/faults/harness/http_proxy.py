@@ -90,6 +90,11 @@ class HttpProxy(Proxy):
         self.waiting: list[Exchange] = []
         """What has waited, or still waits."""
 
+    def forget(self) -> None:
+        """Nothing waits any more, and nothing befalls anybody."""
+        self.trouble, self.holds, self.withholds = None, _never, _never
+        self.waiting.clear()
+
     async def _serve(
         self,
         link: Link,

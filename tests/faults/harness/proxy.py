@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Coroutine
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from local import ports
@@ -43,6 +45,8 @@ class Proxy:
         self.delay_seconds = 0.0
         self.is_silent = False
         """Whether nothing passes any more, and nobody is told: connections are half-open."""
+        self.refused: Counter[int] = Counter()
+        """Connections that the server did not take, by the second of the clock."""
         self._upstream = upstream
         self._links: set[Link] = set()
 
@@ -67,12 +71,19 @@ class Proxy:
         self._links.add(link)
         try:
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-                server = await asyncio.open_connection(HOST, self._upstream(), limit=4 * BLOCK)
+                server = await self._connect()
                 link.join(server[1])
                 await self._serve(link, (reader, writer), server)
         finally:
             link.cut()
             self._links.discard(link)
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        try:
+            return await asyncio.open_connection(HOST, self._upstream(), limit=4 * BLOCK)
+        except OSError:
+            self.refused[int(time.time())] += 1
+            raise
 
     async def _serve(
         self,
@@ -106,7 +117,7 @@ class Proxy:
         await writer.drain()
 
 
-async def first_of(tasks: list[asyncio.Future[None]]) -> None:
+async def first_of(tasks: Sequence[asyncio.Future[None]]) -> None:
     """Wait for one of them, and end the others."""
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

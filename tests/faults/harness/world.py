@@ -25,6 +25,7 @@ from local.servers import ServerFailed
 from local.servers.base import Launch, Server
 from local.servers.fleet import Beat, Worker
 from local.servers.rabbitmq import USER, VHOST, RabbitMQ
+from local.stack import Stack
 from models.database import one_session
 from tasks.messages import INTERNAL
 from tests.deployment import QUICK, AgentInTest, Deployment
@@ -120,7 +121,7 @@ class World(Deployment):
 
     def start_second_beat(self) -> Server:
         """One more than is needed."""
-        stack = self._own()
+        stack: Stack = self._own()
         beat = _SecondBeat(
             self.data,
             lambda: {**stack.environment, "ARGOSY_STATE_DIR": str(self.data / "state2")},
@@ -129,7 +130,7 @@ class World(Deployment):
 
     def start_mutant(self, mutation: str, name: str = "mutant", **environment: str) -> Server:
         """A worker in which one of the design's rules is switched off."""
-        stack = self._own()
+        stack: Stack = self._own()
         worker = _Mutant(mutation, name, self.data, 2, lambda: {**stack.environment, **environment})
         return stack._join(worker)
 
@@ -167,7 +168,7 @@ class World(Deployment):
             proxy.bytes_per_second, proxy.delay_seconds = None, 0.0
             proxy.is_silent = False
             self.crossing.call(proxy.cut_silenced)
-        self.storage.trouble = None
+        self.storage.forget()
         for server in self._own().servers:
             for process in processes_of(server):
                 with contextlib.suppress(psutil.NoSuchProcess):
@@ -187,7 +188,7 @@ class World(Deployment):
 
     # Looking, past the proxies
 
-    def _own(self) -> Any:
+    def _own(self) -> Stack:
         assert self.stack, "the harness breaks the servers it runs on"
         return self.stack
 
