@@ -329,7 +329,7 @@ def _send_again(scene: Scene, task_id: str) -> str:
     name = scene.dice.choice(("chunk", "chunk", "digest", "plan", "cleanup", "reassemble"))
     arguments = (task_id, scene.dice.randint(1, 4)) if name == "chunk" else (task_id,)
     task = f"transfer.{name}"
-    options = {"task_id": task_id} if name == "reassemble" else {}
+    options = {"task_id": task_id} if name in ("plan", "reassemble") else {}
     headers = {SEAL_HEADER: seal(settings, task, arguments)}
     scene.world.send_internal(task, arguments, headers, options)
     return name

@@ -10,6 +10,7 @@ import heapq
 import itertools
 import time
 from collections.abc import Callable
+from pathlib import Path
 from random import Random
 from typing import Any
 from uuid import uuid4
@@ -175,13 +176,13 @@ class Load:
             self.files.append((answer.file, source, one.agent))
         if one.task == "transfer.download":
             path = one.arguments[1]
-            if not self.world.data.joinpath(path).exists() or sha256_of(path) != source.sha256:
+            if not Path(path).exists() or sha256_of(Path(path)) != source.sha256:
                 self.broken.append(f"download {one.id}: {path} is not what was stored")
             self.arrived.append((one, source.size))
 
     def _make_room(self) -> None:
         while sum(size for _, size in self.arrived) > MOST_STORED // 4:
-            self.world.data.joinpath(self.arrived.pop(0)[0].arguments[1]).unlink(missing_ok=True)
+            Path(self.arrived.pop(0)[0].arguments[1]).unlink(missing_ok=True)
         if sum(source.size for _, source, _ in self.files) > MOST_STORED:
             reference, source, agent = self.files.pop(0)
             try:
@@ -236,6 +237,13 @@ def middling_upload(self: Load, dice: Random) -> None:
 @load(8)
 def large_upload(self: Load, dice: Random) -> None:
     _upload(self, dice, "large_upload", dice.choice(self.cargo.large))
+
+
+@load(4)
+def hurried_upload(self: Load, dice: Random) -> None:
+    """Of another class than the others'."""
+    source = dice.choice([*self.cargo.small, *self.cargo.large])
+    _upload(self, dice, "hurried_upload", source, priority=dice.choice(("urgent", "bulk")))
 
 
 @load(4)

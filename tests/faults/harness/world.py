@@ -32,7 +32,7 @@ from tests.deployment import QUICK, AgentInTest, Deployment
 from tests.faults.harness.cargo import THRESHOLD
 from tests.faults.harness.http_proxy import HttpProxy
 from tests.faults.harness.proxy import Crossing, Proxy
-from worker.queues import DEAD, ROUTES
+from worker.queues import DEAD_LETTERS, QUEUES, ROUTES
 
 PART_BYTES = 5 * 1024 * 1024
 CRAMPED_MB = 24
@@ -142,8 +142,8 @@ class World(Deployment):
             session.execute(text("SET LOCAL session_replication_role = replica"))  # no trigger
             session.execute(text(f"TRUNCATE {tables}, {stored} CASCADE"))
         redis.Redis.from_url(self.environment["RESULT_URL"]).flushdb()
-        for queue in (DEAD, *{route["queue"] for route in ROUTES.values()}):
-            self.purge(queue)
+        for queue in (DEAD_LETTERS, *QUEUES):
+            self.purge(queue.name)
         self.clear_spool()
         self.destinations.mkdir()
 
