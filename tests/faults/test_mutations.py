@@ -164,10 +164,19 @@ def _finish(load: Load, one: Asked) -> None:
 
 def _holder_of_waiting(load: Load, one: Asked) -> int:
     """The process whose request waits in the proxy."""
-    until(lambda: load.world.storage.waiting, what="a request that waits")
-    number = load.world.storage.waiting[0].part or 1
+
+    def its_own() -> list[Exchange]:
+        return [each for each in load.world.storage.waiting if one.id in each.target]
+
+    until(its_own, what="a request that waits")
+    number = its_own()[0].part or 1
     [chunk] = [chunk for chunk in load.world.chunks(one.id) if chunk.number == number]
     return int(chunk.worker.rpartition("/")[2])
+
+
+def _all_answered(load: Load) -> bool:
+    load.look()
+    return not load.open
 
 
 def _said(load: Load, *events: str) -> bool:
@@ -229,5 +238,6 @@ def test_with_the_rules_nothing_is_wrong(stage: World, tmp_path: Path) -> None:
         for case in CASES.values():
             case.scenario(load)
             stage.storage.forget()
+            until(lambda: _all_answered(load), what="every answer")
         found = checks.violations(Evidence(stage, load, settle(load), EXPLAINED | SPOILT))
     assert not {name: lines for name, lines in found.items() if lines}

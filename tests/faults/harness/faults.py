@@ -127,7 +127,8 @@ def stop_beat(scene: Scene) -> Iterator[str]:
 @fault(["beat"], weight=1, seconds=(5, 20))
 def two_beats(scene: Scene) -> Iterator[str]:
     """A second beat for a while: everything periodic comes twice."""
-    second = scene.world.start_second_beat()
+    second = scene.world.second_beat()
+    start_again(second)
     yield "a second beat"
     second.kill()
 

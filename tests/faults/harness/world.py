@@ -6,6 +6,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from pathlib import Path
@@ -119,14 +120,11 @@ class World(Deployment):
             self.start_worker(f"worker{number}")
         self.start_beat()
 
-    def start_second_beat(self) -> Server:
-        """One more than is needed."""
+    def second_beat(self) -> Server:
+        """One more than is needed, not started yet."""
         stack: Stack = self._own()
-        beat = _SecondBeat(
-            self.data,
-            lambda: {**stack.environment, "ARGOSY_STATE_DIR": str(self.data / "state2")},
-        )
-        return stack._join(beat)
+        own = {"ARGOSY_STATE_DIR": str(self.data / "state2")}
+        return _SecondBeat(self.data, lambda: {**stack.environment, **own})
 
     def start_mutant(self, mutation: str, name: str = "mutant", **environment: str) -> Server:
         """A worker in which one of the design's rules is switched off."""
@@ -299,13 +297,16 @@ def processes_of(server: Server) -> list[psutil.Process]:
         return []
 
 
-def start_again(server: Server, tries: int = 5) -> None:
-    """Start a server that may have to wait for others that are broken too."""
-    for _ in range(tries - 1):
-        with contextlib.suppress(ServerFailed):
-            server.start()
-            return
-    server.start()
+def start_again(server: Server, seconds: float = 60) -> None:
+    """Start a server; again, while others that it needs at its start are broken too."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return server.start()
+        except ServerFailed:
+            if time.monotonic() > end:
+                raise
+        time.sleep(0.5)
 
 
 @contextlib.contextmanager
