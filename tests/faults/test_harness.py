@@ -25,7 +25,7 @@ def test_nothing_is_lost_and_nothing_is_left_behind(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(600)
 def test_work_is_accepted_while_storage_is_away(tmp_path: Path) -> None:
-    seen = measure(tmp_path, seconds=20)
+    seen = measure(tmp_path, seconds=20, steady_seconds=12)
     print(seen.table())
     assert not any(seen.violations.values()), seen.violations
     assert any(seen.left_at < second < seen.back_at for second in seen.asked)

@@ -16,11 +16,11 @@ from random import Random
 from tests.faults.harness import checks
 from tests.faults.harness.journal import Journal
 from tests.faults.harness.load import Load
-from tests.faults.harness.settle import LONGEST_SECONDS, Still, settle
+from tests.faults.harness.settle import Still, settle
 from tests.faults.harness.world import World, start_again, world
 
 STEP_SECONDS = 0.5
-STEADY_SECONDS = 30.0
+STEADY_SECONDS = 30
 BIN_SECONDS = 10
 EVERY_LARGE = 5
 """One in so many files goes in parts."""
@@ -46,7 +46,7 @@ class Outage:
     @property
     def steady(self) -> float:
         """Requests a second before Storage went away, on average."""
-        seconds = range(int(self.left_at - STEADY_SECONDS / 2), int(self.left_at))
+        seconds = range(int(self.left_at) - STEADY_SECONDS // 3, int(self.left_at))
         return sum(self.reached[second] for second in seconds) / len(seconds)
 
     @property
@@ -81,20 +81,23 @@ class Outage:
         )
 
 
-def measure(data: Path, *, seconds: float, settle_seconds: float = LONGEST_SECONDS) -> Outage:
-    """Have Storage go away for so long, in a world of its own."""
+def measure(data: Path, *, seconds: float, steady_seconds: float = STEADY_SECONDS) -> Outage:
+    """Have Storage go away for so long, in a world of its own.
+
+    Before and afterwards the load goes on for `steady_seconds`.
+    """
     with world(data) as made:
         made.start_fleet()
         load = Load(made, Journal(data / "journal.jsonl"), seed=0)
         storage, ask = made.server("supabase"), _steadily(load)
-        _for(STEADY_SECONDS, ask)
+        _for(steady_seconds, ask)
         left_at = time.time()
         storage.kill()
         _for(seconds, ask)
         start_again(storage)
         back_at = time.time()
-        _for(STEADY_SECONDS, ask)
-        still = settle(load, settle_seconds)
+        _for(steady_seconds, ask)
+        still = settle(load)
         return _seen(made, load, left_at, back_at, still)
 
 
