@@ -101,6 +101,8 @@ ENTRIES = MappingProxyType(
             "worker.doctor.cli:doctor",
             "Say whether the deployment is well, and what AGENT may do on PATH, and why.",
         ),
+        health=("worker.probes:health", "Say whether a worker of this machine lives."),
+        ready=("worker.probes:ready", "Say whether a worker could work here."),
         worker=("worker.cli:worker", "Run a worker of the fleet."),
         beat=("worker.cli:beat", "Run the clock of the fleet."),
         flower=("worker.cli:flower", "Run Flower, the page on which operators watch the fleet."),

@@ -18,10 +18,11 @@ from argosy.errors import Error, InternalError, StorageUnavailable, TooManyAttem
 from models import Chunk, Continuation, Derivative, Making, Transfer
 from models.continuations import owed
 from models.derivatives import finish_derivatives, release_derivatives, renew_derivatives
+from models.handing_back import LEFT
 from models.ledger import drop_chunk, release_chunk, renew_chunk
 from models.transitions import clean_again, fail, release, renew
 from tasks.fleet import fleet
-from tasks.lease import Lease, LeaseLost
+from tasks.lease import HandBack, Lease, LeaseLost
 from tasks.messages import own_task_id, send_cleanup, send_continuation
 from tasks.turns import give_turns
 
@@ -213,8 +214,9 @@ def holding(claim: Claim) -> Iterator[Lease]:
         _check_attempts(claim)
         with _lease(claim) as lease:
             yield lease
-    except LeaseLost:
-        _put_back(claim, InternalError("The lease was lost."), 0, blameless=True)
+    except LeaseLost as lost:
+        why = LEFT if isinstance(lost, HandBack) else "The lease was lost."
+        _put_back(claim, InternalError(why), 0, blameless=True)
         raise
     except SQLAlchemyError:
         raise

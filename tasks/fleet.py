@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TypeVar
 from uuid import UUID
 
+from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from argosy.settings import FleetSettings, fleet_settings
@@ -48,8 +49,12 @@ class Fleet:
         self._bucket_infos: dict[str, tuple[float, BucketInfo]] = {}
 
     @cached_property
+    def _engine(self) -> Engine:
+        return make_engine(self.settings.database_url)
+
+    @cached_property
     def _sessions(self) -> Sessions:
-        return make_sessions(make_engine(self.settings.database_url))
+        return make_sessions(self._engine)
 
     def transact(self, work: Callable[[Session], Answer]) -> Answer:
         """Do `work` in one transaction; again, while the database is away."""
@@ -132,6 +137,13 @@ class Fleet:
         """Where strangers' files are decoded, each in a process of its own."""
         return Workshop(Limits.of(self.settings))
 
+    def close(self) -> None:
+        """End the processes that it has started, and its connections to the database."""
+        if "workshop" in vars(self):
+            self.workshop.close()
+        if "_sessions" in vars(self):
+            self._engine.dispose()
+
     @cached_property
     def control(self) -> ControlPlane:
         """Buckets and removals without row-level security: only to remove what nobody else may."""
@@ -153,3 +165,9 @@ def fleet() -> Fleet:
         _fleets.clear()
         _fleets[pid] = Fleet(fleet_settings())
     return _fleets[pid]
+
+
+def close_fleet() -> None:
+    """End what this process has made of it, before it ends itself."""
+    if made := _fleets.pop(os.getpid(), None):
+        made.close()

@@ -11,6 +11,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from argosy.storage.body import BLOCK_BYTES, Body
+from tasks.leaving import leaving
 from tasks.throttle import Pace
 
 log = structlog.get_logger(__name__)
@@ -21,6 +22,10 @@ WATCH_SECONDS = 3.0
 
 class LeaseLost(Exception):
     """Somebody else has the work now, or it is no longer wanted: stop, change nothing."""
+
+
+class HandBack(LeaseLost):
+    """This worker is asked to end, and its grace is over: somebody else does the work."""
 
 
 class Lease:
@@ -64,8 +69,13 @@ class Lease:
         self._thread.join()
 
     def check(self, _moved: int = 0) -> None:
-        """Raise LeaseLost once the claim was lost or ran out; called with every block."""
+        """Raise LeaseLost once the claim was lost or ran out; called with every block.
+
+        Raises HandBack where the worker has to go.
+        """
         self._checked_at = time.monotonic()
+        if leaving.now:
+            raise HandBack
         if self._lost.is_set() or time.monotonic() > self._stands_until:
             raise LeaseLost
 

@@ -116,6 +116,11 @@ def send_continuation(continuation: Continuation | None) -> None:
         )
 
 
+def send_resume() -> None:
+    """Have whatever is due sent again now, not at beat's next tick."""
+    _send("transfer.resume")
+
+
 def to_queue(name: str) -> dict[str, str]:
     """A route by the exchange: Celery would use the nameless one, which agents can write to."""
     return {"queue": name, "exchange": INTERNAL, "routing_key": name}

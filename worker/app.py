@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging
+from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
 from kombu import Connection
 
 from argosy.settings import FleetSettings, fleet_settings
+from worker import child
 from worker.logs import configure_logging
 from worker.queues import DEAD_LETTERS, EXCHANGES, QUEUES, ROUTES, FleetAMQP, agents_route
 from worker.results import fleet_results
@@ -106,4 +107,6 @@ def _set_up_logging(**_: Any) -> None:
     configure_logging()
 
 
+worker_process_init.connect(child.begin)
+worker_process_shutdown.connect(child.end)
 app = make_app(fleet_settings())

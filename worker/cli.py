@@ -30,6 +30,7 @@ def worker(*, concurrency: int | None, name: str, queues: str | None, control: b
     from tasks.messages import CONTROL, REQUESTS
     from worker.app import app, declare_topology
 
+    settings.state_dir.mkdir(parents=True, exist_ok=True)  # it shows there that it lives
     declare_topology(settings)
     options = ["--concurrency", str(concurrency or settings.concurrency), "-n", f"{name}@%h"]
     asked = f"{CONTROL},{REQUESTS}"

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import structlog
 from amqp import serialization  # type: ignore[import-untyped]
 from amqp.spec import Basic  # type: ignore[import-untyped]
+from celery.worker import state
 from celery.worker.consumer import Consumer
-from kombu import Message
+from kombu import Connection, Message
 
 from argosy.settings import fleet_settings
-from worker import door
+from worker import door, signs
+from worker.leaving import Departure
 from worker.refusal import Refusals
 
 log = structlog.get_logger(__name__)
@@ -28,6 +31,45 @@ class FleetConsumer(Consumer):
         serialization.PROPERTY_CLASSES[Basic.CLASS_ID] = read_properties
         self.refusals = Refusals(fleet_settings().database_url, self.hostname)
         self._writing: Any = None
+        self.departure = Departure(fleet_settings(), self.hostname, self._children)
+        self._folder = signs.folder_of(fleet_settings().state_dir, self.hostname)
+        signs.clear(self._folder)
+        self._sign = signs.Sign(self._folder, signs.MAIN)
+        self.timer.call_repeatedly(signs.EVERY_SECONDS, self._show_life)
+
+    def start(self) -> None:
+        """Take messages until somebody asks to end."""
+        self.departure.listen()
+        super().start()
+
+    def ensure_connected(self, conn: Connection) -> Connection:
+        """Connect, however long that takes: meanwhile no loop turns that could show life."""
+        connected = threading.Event()
+        threading.Thread(target=self._show_life_until, args=(connected,), daemon=True).start()
+        try:
+            return super().ensure_connected(conn)
+        finally:
+            connected.set()
+
+    def _show_life_until(self, end: threading.Event) -> None:
+        while not end.wait(signs.EVERY_SECONDS):
+            self._show_life()
+
+    def _show_life(self) -> None:
+        self._sign.show()
+        signs.drop_dead(self._folder)
+
+    def stop(self) -> None:
+        """Take no more, and let others have at once what no child has begun."""
+        super().stop()
+        waiting = [one for one in state.reserved_requests if one._apply_result is None]
+        for request in waiting:
+            if not request.acknowledged:
+                request.message.reject_log_error(log, self.connection_errors, requeue=True)
+        log.info("worker.takes_no_more", given_back=len(waiting))
+
+    def _children(self) -> list[int]:
+        return list(self.pool.info["processes"])
 
     def create_task_handler(self, *positional: Any, **named: Any) -> Callable[[Message], None]:
         """Celery's handler of a message, for those that pass the door."""
@@ -75,8 +117,10 @@ class FleetConsumer(Consumer):
         self.refuse(message, unfit)
 
     def shutdown(self) -> None:
-        """Leave nothing unwritten behind."""
+        """Leave nothing unwritten or claimed behind."""
         self.refusals.write()
+        self.departure.settle()
+        signs.clear(self._folder)
         super().shutdown()
 
     def _write_soon(self) -> None:

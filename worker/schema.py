@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import psycopg
 from alembic.config import Config
@@ -17,7 +21,7 @@ from sqlalchemy.exc import OperationalError
 from alembic import command
 from argosy.settings import FleetSettings
 from models.database import make_engine
-from worker import logins
+from worker import logins, revisions
 from worker.catalog import changes, look
 from worker.unready import DatabaseUnready
 
@@ -28,6 +32,14 @@ LOCK_WAIT = "60s"
 """How long another deploy is waited for."""
 TABLE_WAIT = "5s"
 """Who waits for a table's lock makes everybody wait behind them: give up early."""
+TRIES = 8
+"""So often a table that is busy is tried; between two tries everybody else has their turn."""
+PAUSE_SECONDS = 3.0
+"""Before the next try, with jitter."""
+
+Answer = TypeVar("Answer")
+
+log = logging.getLogger(__name__)
 
 
 def migrate(settings: FleetSettings, revision: str) -> None:
@@ -36,13 +48,19 @@ def migrate(settings: FleetSettings, revision: str) -> None:
     What deploy/supabase brings is as it was, or as the older revision has it,
     until the next bring_up. Raises DatabaseUnready.
     """
-    with _engine(settings) as engine, _alone(engine) as connection:
+    with _engine(settings) as engine:
+        _until_free(engine, lambda: _migrate(engine, revision))
+
+
+def _migrate(engine: Engine, revision: str) -> None:
+    with _alone(engine) as connection:
         before = _revision(connection)
         go = command.downgrade if _is_older(revision, before) else command.upgrade
         try:
             go(_config(connection), revision)
         except CommandError as error:
             raise DatabaseUnready(f"{str(error).rstrip('.')}.") from None
+        _tell_oldest_code(connection)
         if (after := _revision(connection)) != before:
             _record(connection, "project.migrated", {"from": before, "to": after})
         connection.commit()
@@ -59,8 +77,26 @@ def bring_up(
     """
     own = logins.login_of(settings.operator_url, settings)
     alone = logins.login_of(settings.database_url, settings) == own
-    with _engine(settings) as engine, _alone(engine) as connection:
+    with _engine(settings) as engine:
         gets_in = alone or logins.gets_in(settings)  # before a table is locked
+        return _until_free(
+            engine,
+            lambda: _bring_up(
+                engine, settings, buckets, alone=alone, gets_in=gets_in, dry_run=dry_run
+            ),
+        )
+
+
+def _bring_up(
+    engine: Engine,
+    settings: FleetSettings,
+    buckets: dict[str, float | None],
+    *,
+    alone: bool,
+    gets_in: bool,
+    dry_run: bool,
+) -> list[str]:
+    with _alone(engine) as connection:
         before = look(connection, settings)
         _prepare(connection)
         told = [] if alone else logins.let_in(connection, settings, gets_in=gets_in)
@@ -87,6 +123,7 @@ def behind(settings: FleetSettings) -> str | None:
 def _prepare(connection: Connection) -> None:
     _revision(connection)  # raises where the database is newer than this version
     command.upgrade(_config(connection), "head")
+    _tell_oldest_code(connection)
     for script in sorted(SCRIPTS.glob("*.sql")):
         connection.exec_driver_sql(script.read_text(), execution_options={"no_parameters": True})
 
@@ -115,6 +152,50 @@ def _alone(engine: Engine) -> Iterator[Connection]:
             raise DatabaseUnready(_who_holds_it(connection)) from None
         connection.execute(text(f"SET LOCAL lock_timeout = '{TABLE_WAIT}'"))
         yield connection
+
+
+def _until_free(engine: Engine, work: Callable[[], Answer]) -> Answer:
+    """Do one transaction that locks tables; again, when one of them was busy for too long.
+
+    Raises DatabaseUnready when it still is after TRIES.
+    """
+    for left in reversed(range(TRIES)):
+        try:
+            return work()
+        except OperationalError as error:
+            if not isinstance(error.orig, _BUSY):
+                raise
+            why = _who_is_busy(engine)
+        if left:
+            log.warning("%s Trying again, at most %d times.", why, left)
+            time.sleep(PAUSE_SECONDS * random.uniform(0.5, 1))  # noqa: S311  jitter, no secret
+    raise DatabaseUnready(f"{why} Nothing was changed. Try again when there is less to do.")
+
+
+_BUSY = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
+
+
+def _who_is_busy(engine: Engine) -> str:
+    """The oldest transaction that holds a table which is to be changed."""
+    with engine.connect() as connection:
+        found = connection.execute(
+            text(
+                "SELECT l.relation::regclass, a.pid, a.usename, "
+                "coalesce(host(a.client_addr), 'the server itself'), a.xact_start "
+                "FROM pg_locks l JOIN pg_stat_activity a USING (pid) "
+                "JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = "
+                "c.relnamespace WHERE l.granted AND c.relkind = 'r' "
+                "AND n.nspname IN ('argosy', 'storage') AND a.pid <> pg_backend_pid() "
+                "ORDER BY a.xact_start LIMIT 1"
+            )
+        ).first()
+    if found is None:
+        return "A table was busy for too long."
+    table, pid, user, host, since = found
+    return (
+        f"Table {table} is busy: process {pid} of {user} from {host} has held it "
+        f"since {since:%Y-%m-%d %H:%M:%S} UTC."
+    )
 
 
 def _who_holds_it(connection: Connection) -> str:
@@ -158,6 +239,17 @@ def _revision(connection: Connection) -> str | None:
             "run the version that brought it there, or a newer one."
         )
     return found
+
+
+def _tell_oldest_code(connection: Connection) -> None:
+    """Leave a word for versions of the code that do not know this revision yet."""
+    if not (found := _revision(connection)):
+        return
+    migration = _scripts().get_revision(found).module
+    told = revisions.comment(getattr(migration, "OLDEST_CODE", found))
+    query = "SELECT obj_description('argosy.alembic_version'::regclass)"
+    if connection.scalar(text(query)) != told:
+        connection.execute(text(f"COMMENT ON TABLE argosy.alembic_version IS '{told}'"))
 
 
 def _is_older(revision: str, than: str | None) -> bool:

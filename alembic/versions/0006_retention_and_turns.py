@@ -16,6 +16,8 @@ revision = "0006"
 down_revision = "0005"
 branch_labels = None
 depends_on = None
+OLDEST_CODE = "0005"
+"""The oldest version of the fleet, by its newest migration, that works with what is then there."""
 
 JSONB = postgresql.JSONB(astext_type=sa.Text())
 NOW = sa.text("now()")

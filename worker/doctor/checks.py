@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -15,7 +14,6 @@ import amqp  # type: ignore[import-untyped]
 import httpx
 import redis
 from celery import Celery
-from kombu import Connection
 from kombu.exceptions import KombuError
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -31,33 +29,14 @@ from worker.auth_admin import AuthAdmin
 from worker.bootstrap import bring_up_database, ensure_buckets, wanted_buckets
 from worker.broker_api import BrokerApiError, why_none
 from worker.broker_users import BrokerUsers, rights_of
+from worker.finding import Finding, Unwell
 from worker.logins import MIGHTY
 from worker.mailboxes import missing_queues
 from worker.queues import DEAD_LETTERS, QUEUES
+from worker.readiness import LAST_TICK, judge_beat, waiting_messages
 from worker.unready import DatabaseUnready
 
 GB = 1_000_000_000
-MISSED_BEATS = 4
-"""Beat is taken for dead after so many of its ticks."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The answer of one check; `advice` says what to do where it is not well."""
-
-    what: str
-    well: bool
-    said: str
-    advice: str = ""
-
-
-class Unwell(Exception):
-    """A check found something; carries what was found, and what to do."""
-
-    def __init__(self, said: str, advice: str = "") -> None:
-        super().__init__(said)
-        self.said = said
-        self.advice = advice
 
 
 _EXPECTED = (
@@ -176,15 +155,7 @@ def _other_policies(settings: FleetSettings) -> str:
 
 def _beat(settings: FleetSettings) -> str:
     with _as_fleet(settings) as session:
-        query = "SELECT extract(epoch FROM now() - at) FROM argosy.heartbeats WHERE name = 'resume'"
-        age = session.scalar(text(query))
-    if age is None or age > MISSED_BEATS * settings.resume_seconds:
-        last = "has never run" if age is None else f"last ran {age:.0f} s ago"
-        raise Unwell(
-            f"transfer.resume {last}, not every {settings.resume_seconds:g} s",
-            "start `argosy beat`, and a worker that reads argosy.upkeep",
-        )
-    return f"transfer.resume ran {age:.0f} s ago"
+        return judge_beat(session.scalar(text(LAST_TICK)), settings)
 
 
 # Supabase
@@ -281,14 +252,9 @@ def _service_key(settings: FleetSettings) -> str:
 
 
 def _broker(settings: FleetSettings) -> str:
-    with Connection(settings.broker_url, connect_timeout=10) as connection:
-        if not settings.broker_url.startswith("amqp"):
-            connection.ensure_connection(max_retries=1)
-            raise Unwell("the broker is not RabbitMQ", "for development only: use RabbitMQ")
-        waiting = {}
-        for queue in (*QUEUES, DEAD_LETTERS):
-            bound = queue(connection.channel())
-            waiting[queue.name] = bound.queue_declare(passive=True).message_count
+    waiting = waiting_messages(settings, [queue.name for queue in (*QUEUES, DEAD_LETTERS)], 10)
+    if not settings.broker_url.startswith("amqp"):
+        raise Unwell("the broker is not RabbitMQ", "for development only: use RabbitMQ")
     return ", ".join(f"{name} {count}" for name, count in waiting.items())
 
 

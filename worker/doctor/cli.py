@@ -16,7 +16,7 @@ from argosy.settings import FleetSettings, load
 
 if TYPE_CHECKING:
     from worker.doctor.access import Verdict
-    from worker.doctor.checks import Finding
+    from worker.finding import Finding
 
 
 @click.command()
