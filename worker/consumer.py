@@ -42,6 +42,13 @@ class FleetConsumer(Consumer):
         self.departure.listen()
         super().start()
 
+    def connection_for_write(self, url: str | None = None, heartbeat: int | None = None) -> Any:
+        """For events: the loop does not stand still until a broker that hangs has confirmed one."""
+        connection = self.app.connection_for_write(url=url, heartbeat=heartbeat)
+        unconfirmed = {**connection.transport_options, "confirm_publish": False}
+        connection.transport_options = unconfirmed
+        return self.ensure_connected(connection)
+
     def ensure_connected(self, conn: Connection) -> Connection:
         """Connect, however long that takes: meanwhile no loop turns that could show life."""
         connected = threading.Event()

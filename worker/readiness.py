@@ -7,6 +7,7 @@ one small question. The questions are put at once, and what has not answered in 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable
 from functools import partial
 
@@ -39,9 +40,10 @@ Check = Callable[[FleetSettings, float], str]
 def examine_readiness(settings: FleetSettings, seconds: float) -> list[Finding]:
     """Every check, at once, within `seconds`."""
     asked = [_Asked(what, partial(check, settings, seconds)) for what, check in CHECKS.items()]
+    end = time.monotonic() + seconds
     for one in asked:
         one.start()
-    return [one.answer(seconds) for one in asked]
+    return [one.answer(end, seconds) for one in asked]
 
 
 class _Asked(threading.Thread):
@@ -61,9 +63,9 @@ class _Asked(threading.Thread):
             said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             self._found = Finding(self.name, well=False, said=said)
 
-    def answer(self, seconds: float) -> Finding:
+    def answer(self, end: float, seconds: float) -> Finding:
         """What was found; that it hangs, where nothing was found in time."""
-        self.join(seconds)
+        self.join(max(0.0, end - time.monotonic()))
         late = Finding(self.name, well=False, said=f"no answer within {seconds:g} s")
         return self._found or late
 
