@@ -90,6 +90,17 @@ class Process:
         self._child = _nursery(os.getpid()).submit(start).result()
         self._write_note(self._child.pid)
 
+    def ask_to_end(self, ask: signal.Signals) -> None:
+        """Send the child a signal, and wait for nothing."""
+        if self._child:
+            self._child.send_signal(ask)
+
+    def wait(self, seconds: float) -> int:
+        """The child's exit code, once it has ended by itself. Raises TimeoutExpired."""
+        if not self._child:
+            raise RuntimeError(f"{self.name} was never started")
+        return self._child.wait(seconds)
+
     def stop(self, ask: signal.Signals = signal.SIGTERM, grace: float = 10.0) -> None:
         """Ask the child to end, and kill it and its descendants when the grace is over."""
         if not self._child:

@@ -68,11 +68,11 @@ class FleetConsumer(Consumer):
 
     def stop(self) -> None:
         """Take no more, and let others have at once what no child has begun."""
+        waiting = _not_begun()  # Celery forgets them as it stops
         super().stop()
-        waiting = [one for one in state.reserved_requests if one._apply_result is None]
+        waiting |= _not_begun()  # some came while it did
         for request in waiting:
-            if not request.acknowledged:
-                request.message.reject_log_error(log, self.connection_errors, requeue=True)
+            request.message.reject_log_error(log, self.connection_errors, requeue=True)
         log.info("worker.takes_no_more", given_back=len(waiting))
 
     def _children(self) -> list[int]:
@@ -144,6 +144,11 @@ class FleetConsumer(Consumer):
         self._writing = None
         self.refusals.write()
         self._write_soon()
+
+
+def _not_begun() -> set[Any]:
+    """Requests that wait for a child that is free."""
+    return {one for one in state.reserved_requests if one._apply_result is None}
 
 
 def read_properties(buffer: Any, offset: int) -> tuple[dict[str, Any], int]:

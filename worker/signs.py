@@ -41,8 +41,7 @@ class Sign:
         os.pwrite(self._file, f"{self._clock():020.3f} {os.getpid():010}\n".encode(), 0)
 
     def remove(self) -> None:
-        """Leave no file behind."""
-        os.close(self._file)
+        """Leave no file behind. Another thread may still show it, to nobody."""
         self._path.unlink(missing_ok=True)
 
 

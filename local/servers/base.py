@@ -118,6 +118,15 @@ class OwnServer(Server):
         self._given_up = True
         self._process.stop(self.stop_signal, self.stop_grace)
 
+    def ask_to_end(self, ask: signal.Signals = signal.SIGTERM) -> None:
+        """Send it a signal as an orchestrator does, and wait for nothing."""
+        self._given_up = True
+        self._process.ask_to_end(ask)
+
+    def wait(self, seconds: float = 60.0) -> int:
+        """Its exit code, once it has ended by itself. Raises subprocess.TimeoutExpired."""
+        return self._process.wait(seconds)
+
     def kill(self) -> None:
         """SIGKILL its main process, and wait until that and all its children are gone."""
         self._process.kill(orphans_grace=self.orphans_grace)
@@ -144,6 +153,10 @@ class OwnServer(Server):
     def tail(self, lines: int = 20) -> str:
         """The end of its log."""
         return self._process.tail(lines)
+
+    def has_said(self, words: str) -> bool:
+        """Whether the words are in what it has logged since its last start."""
+        return self._process.has_said(words)
 
     @property
     def ports(self) -> list[int]:

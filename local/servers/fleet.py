@@ -99,8 +99,7 @@ class Beat(Argosy):
         super().__init__("beat", data, ["beat"], environment)
 
     def _why_not_ready(self) -> str | None:
-        said = self._process.has_said("beat: Starting")
-        return None if said else "it has not said that it starts"
+        return None if self.has_said("beat: Starting") else "it has not said that it starts"
 
 
 class Flower(OwnServer):
