@@ -1,7 +1,7 @@
 """A retention sweep's hold on files: claimed before anything is removed, ended when it is gone.
 
 What is claimed goes: nothing can pin it any more, and where its sweep is killed the next one
-claims it again, with a higher epoch.
+claims it again, with a higher epoch. Only its agent, by storing it anew before that, keeps it.
 """
 
 from __future__ import annotations
