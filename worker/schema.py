@@ -75,28 +75,17 @@ def bring_up(
     is returned would change. `buckets` are the fleet's, with the days a file stays.
     Raises DatabaseUnready.
     """
-    own = logins.login_of(settings.operator_url, settings)
-    alone = logins.login_of(settings.database_url, settings) == own
     with _engine(settings) as engine:
-        gets_in = alone or logins.gets_in(settings)  # before a table is locked
-        return _until_free(
-            engine,
-            lambda: _bring_up(
-                engine, settings, buckets, alone=alone, gets_in=gets_in, dry_run=dry_run
-            ),
-        )
+        return _until_free(engine, lambda: _bring_up(engine, settings, buckets, dry_run=dry_run))
 
 
 def _bring_up(
-    engine: Engine,
-    settings: FleetSettings,
-    buckets: dict[str, float | None],
-    *,
-    alone: bool,
-    gets_in: bool,
-    dry_run: bool,
+    engine: Engine, settings: FleetSettings, buckets: dict[str, float | None], *, dry_run: bool
 ) -> list[str]:
+    own = logins.login_of(settings.operator_url, settings)
+    alone = logins.login_of(settings.database_url, settings) == own
     with _alone(engine) as connection:
+        gets_in = alone or logins.gets_in(settings)  # before a table is locked
         before = look(connection, settings)
         _prepare(connection)
         told = [] if alone else logins.let_in(connection, settings, gets_in=gets_in)
