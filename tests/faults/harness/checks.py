@@ -15,6 +15,7 @@ from typing import Any
 
 from argosy.errors import Error
 from argosy.reference import FileReference
+from models.reconcile import pages
 from tests.faults import history
 from tests.faults.harness.answers import Answers
 from tests.faults.harness.asked import Answer, Asked
@@ -26,6 +27,8 @@ from tests.faults.harness.world import World
 from worker.queues import DEAD
 
 ENDS = ("completed", "failed", "cancelled", "expired")
+WHOLE = ("completed", "expired")
+"""States of what was completed once: a file that was deleted then has expired."""
 EXPLAINED = frozenset(
     {
         "transfer_cancelled",  # as was asked
@@ -129,7 +132,8 @@ def each_ended_once(evidence: Evidence) -> Iterator[str]:
     ):
         ends[str(event.transfer_id)].append(event.to_state)
     for identity, row in evidence.transfers.items():
-        if row.state in ENDS and ends[identity] != [row.state]:
+        end = "completed" if row.state == "expired" else row.state
+        if row.state in ENDS and ends[identity] != [end]:
             yield f"{identity} is {row.state}, but its events say {ends[identity]}"
         if row.state in ("failed", "cancelled") and not row.error_code:
             yield f"{identity} is {row.state} without a reason"
@@ -159,9 +163,9 @@ def results_agree_with_rows(evidence: Evidence) -> Iterator[str]:
         row, answer = evidence.transfer_of(one), evidence.answers.get(one.id)
         if row is None or answer is None or row.state not in ENDS:
             continue
-        if answer.ok != (row.state == "completed") and not _may_differ(evidence, one, answer):
+        if answer.ok != (row.state in WHOLE) and not _may_differ(evidence, one, answer):
             yield f"{one.id} ({one.load}) was told {answer.brief}, its row is {row.state}"
-        elif not answer.ok and one.moves and row.state != "completed":
+        elif not answer.ok and one.moves and row.state not in WHOLE:
             if answer.code != row.error_code:
                 yield f"{one.id} was told {answer.code}, its row says {row.error_code}"
         elif answer.file and str(answer.file.id) != str(row.id):
@@ -179,7 +183,7 @@ def stored_bytes_are_those_that_were_sent(evidence: Evidence) -> Iterator[str]:
     """Each completed file is there, byte for byte, unless it was deleted as was asked."""
     for one in evidence.load.asked.values():
         row = evidence.transfer_of(one)
-        if row is None or row.state != "completed" or one.source is None:
+        if row is None or row.state not in WHOLE or one.source is None:
             continue
         if one.task in ("transfer.upload", "transfer.copy") and not one.after:
             yield from _wrong_object(evidence, one, row)
@@ -191,7 +195,7 @@ def _wrong_object(evidence: Evidence, one: Asked, row: Any) -> Iterator[str]:
     assert one.source
     is_there = (row.bucket, row.object_name) in evidence.objects
     deletions = evidence.deletions[row.object_name]
-    if any(deletion.answer and deletion.answer.ok for deletion in deletions):
+    if row.state == "expired" or any(one.answer and one.answer.ok for one in deletions):
         if is_there:
             yield f"{row.object_name} was deleted, and is still there"
         return
@@ -315,6 +319,17 @@ def _stores(world: World) -> dict[tuple[str, int], list[int]]:
 def the_history_is_legal(evidence: Evidence) -> Iterator[str]:
     """The events, replayed against the state machine."""
     yield from evidence.world.transact(history.check)
+
+
+@check
+def the_books_agree_with_storage(evidence: Evidence) -> Iterator[str]:
+    """What `argosy reconcile` compares: rows, objects, uploads, leases, grants and pins."""
+    buckets = ("agent-transfers", "persistent-data")
+    for page in evidence.world.transact(
+        lambda session: list(pages(lambda look: look(session), buckets, older_than=0))
+    ):
+        for one in page.differences:
+            yield f"{one.what}: {one.place} {one.detail}"
 
 
 @check
