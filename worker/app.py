@@ -10,6 +10,7 @@ from kombu import Connection
 
 from argosy.settings import FleetSettings, fleet_settings
 from worker import child
+from worker.events import FleetEvents
 from worker.logs import configure_logging
 from worker.queues import DEAD_LETTERS, EXCHANGES, QUEUES, ROUTES, FleetAMQP, agents_route
 from worker.results import fleet_results
@@ -87,7 +88,7 @@ def configuration(settings: FleetSettings) -> dict[str, Any]:
 
 def make_app(settings: FleetSettings) -> Celery:
     """The application, not connected to anything yet."""
-    made = Celery("argosy", amqp=FleetAMQP, set_as_current=True)
+    made = Celery("argosy", amqp=FleetAMQP, events=FleetEvents, set_as_current=True)
     made.conf.update(configuration(settings))
     return made
 

@@ -41,6 +41,10 @@ EXPLAINED = frozenset(
 """Reasons for which a transfer of a run may fail."""
 
 
+REFUSALS = frozenset({"transfer_not_found", "invalid_state"})
+"""Of a request to steer what is not there yet, or not any more."""
+
+
 @dataclass(frozen=True)
 class Evidence:
     """Everything that the checks look at."""
@@ -149,9 +153,14 @@ def every_failure_is_explained(evidence: Evidence) -> Iterator[str]:
 
 @check
 def nothing_acknowledged_was_taken_back(evidence: Evidence) -> Iterator[str]:
-    """A result that was seen once is still the result."""
+    """A result that was seen once is still the result.
+
+    But a refusal enters nothing: the same message once more may come when it can be done.
+    """
     for one in evidence.load.asked.values():
         now = evidence.answers.get(one.id)
+        if one.answer and one.answer.code in REFUSALS and not one.moves:
+            continue
         if one.answer and now and (one.answer.ok, one.answer.code) != (now.ok, now.code):
             yield f"{one.id} ({one.load}) was {one.answer.brief}, and is {now.brief} now"
 

@@ -320,7 +320,11 @@ _STILL_LIVE = {
 @fault(["delivery"], weight=3)
 def duplicate_message(scene: Scene) -> Iterator[str]:
     """A message of the fleet's own once more, with its seal, or one that was never due."""
-    ids = [one.id for one in scene.load.asked.values() if one.moves][-30:]
+    newest = "SELECT id FROM argosy.transfers ORDER BY created_at DESC LIMIT 30"
+    try:
+        ids = sorted(str(row.id) for row in scene.world.query(newest))
+    except DBAPIError:
+        ids = []
     sent = [_send_again(scene, task_id) for task_id in scene.dice.sample(ids, min(8, len(ids)))]
     yield ", ".join(sent) or "there was none yet"
 
