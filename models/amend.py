@@ -45,17 +45,11 @@ def expire_files(session: Session, page: Page, older_than: float) -> set[str]:
 def _expire(session: Session, transfer: Transfer) -> bool:
     why = {"why": "object missing", "by": BY}
     stone = {"at": iso(datetime.now(UTC)), **why}
-    if (
-        advance(
-            session,
-            transfer,
-            State.EXPIRED,
-            detail=why,
-            tombstone=stone,
-            ended_at=transfer.ended_at,  # when it was completed, still
-        )
-        is None
-    ):
+    completed = transfer.ended_at  # that stays as it was
+    ended = advance(
+        session, transfer, State.EXPIRED, detail=why, tombstone=stone, ended_at=completed
+    )
+    if ended is None:
         return False
     for path in (transfer.object_name, *forget_all(session, transfer.id)):
         revoke_all(session, bucket=transfer.bucket, path=path)

@@ -22,8 +22,8 @@ RETURN CASE
     THEN split_part(object_name, '/', 2)::uuid END;
 
 -- Whether the books have a file or a derivative there, or one that is on its way there; `file`
--- is the name of the file that it is or was derived of, `since` when its transfer ended. Of a
--- folder of derivatives it says whether they have the file.
+-- is the name of the file that it is or was derived of, `since` when its transfer ended, or when
+-- the file went. Of a folder of derivatives it says whether they have the file.
 CREATE OR REPLACE FUNCTION argosy.accounts_for(
     in_bucket text, object_name text, OUT held boolean, OUT file text, OUT since timestamptz
 ) LANGUAGE plpgsql STABLE AS $$
@@ -33,14 +33,15 @@ DECLARE
     on_its_way boolean;
 BEGIN
     held := false;
-    SELECT transfers.id, state, cleaned_at, ended_at, transfers.object_name AS path INTO t
+    SELECT transfers.id, state, cleaned_at, ended_at, transfers.object_name AS path,
+        (tombstone ->> 'at')::timestamptz AS gone_at INTO t
     FROM argosy.transfers
     WHERE id = argosy.file_id($2) AND kind IN ('upload', 'copy') AND bucket = in_bucket;
     IF NOT FOUND THEN
         RETURN;
     END IF;
     file := t.path;
-    since := greatest(t.ended_at, t.cleaned_at);
+    since := greatest(t.ended_at, t.cleaned_at, t.gone_at);
     on_its_way := t.state NOT IN ('completed', 'failed', 'cancelled', 'expired')
         OR t.state IN ('failed', 'cancelled') AND t.cleaned_at IS NULL;
     IF NOT on_its_way AND t.state <> 'completed' THEN
@@ -161,8 +162,9 @@ BEGIN
 END
 $$;
 
--- Completed transfers whose object is gone though nobody deleted it, or has another size. The key
--- is the transfer's id.
+-- Completed transfers whose object is gone though nobody deleted it, or has another size. One that
+-- is claimed is on its way out: whoever holds it removes its object first. The key is the
+-- transfer's id.
 CREATE OR REPLACE FUNCTION argosy.differing_files(
     in_buckets text[], after text, many integer, age interval, these text[] DEFAULT NULL
 ) RETURNS TABLE (
@@ -193,7 +195,8 @@ BEGIN
         SELECT name, updated_at, argosy.object_bytes(metadata) AS bytes FROM storage.objects
         WHERE bucket_id = t.bucket AND name = t.object_name LIMIT 1) o ON true
     WHERE t.state = 'completed' AND t.kind IN ('upload', 'copy')
-        AND t.bucket = ANY (in_buckets) AND greatest(t.ended_at, o.updated_at) <= now() - age
+        AND t.bucket = ANY (in_buckets)
+        AND greatest(t.ended_at, o.updated_at, t.lease_until) <= now() - age
         AND CASE WHEN o.name IS NULL THEN NOT argosy.was_deleted(t.bucket, t.object_name)
             ELSE o.bytes <> coalesce(t.stored_size, t.size) END
     UNION ALL
@@ -239,7 +242,7 @@ BEGIN
     FROM unnest(ids) AS looked_at CROSS JOIN LATERAL (
         SELECT * FROM argosy.derivatives WHERE id = looked_at LIMIT 1) d
     CROSS JOIN LATERAL (
-        SELECT bucket, ended_at FROM argosy.transfers
+        SELECT bucket, greatest(ended_at, lease_until) AS ended_at FROM argosy.transfers
         WHERE id = d.transfer_id AND state = 'completed' AND bucket = ANY (in_buckets) LIMIT 1) t
     LEFT JOIN LATERAL (
         SELECT name, updated_at, argosy.object_bytes(metadata) AS bytes FROM storage.objects

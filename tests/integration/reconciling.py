@@ -31,7 +31,9 @@ AGED = (
     "storage.objects SET created_at = created_at - :by, updated_at = updated_at - :by",
     "storage.s3_multipart_uploads SET created_at = created_at - :by",
     "storage.s3_multipart_uploads_parts SET created_at = created_at - :by",
-    "argosy.transfers SET ended_at = ended_at - :by, cleaned_at = cleaned_at - :by",
+    "argosy.transfers SET ended_at = ended_at - :by, cleaned_at = cleaned_at - :by, "
+    "tombstone = jsonb_set(tombstone, '{at}', "
+    "to_jsonb((tombstone ->> 'at')::timestamptz - CAST(:by AS interval)))",
     "argosy.derivatives SET updated_at = updated_at - :by",
     "argosy.grants SET created_at = created_at - :by",
     "argosy.pins SET at = at - :by",

@@ -320,6 +320,30 @@ def _part() -> Any:
     return BytesBody(b"part")
 
 
+def test_a_file_that_is_claimed_is_left_to_its_claim(
+    deployment: Deployment, owner: Requester, maker: Maker, family: Family
+) -> None:
+    """Whoever removes a file holds its row, and its objects go first."""
+    for path in (family.file.path, family.compressed.path, family.thumbnail):
+        maker.lose(path)
+    age(deployment)
+    seen = looked(deployment)
+    _claim(deployment, family.file, "now() + interval '30 s'")
+    assert found(deployment) == {}
+    assert set(repaired(deployment, seen).values()) == {Outcome.GONE}
+    assert deployment.transfer(str(family.file.id)).state == "completed"
+    _claim(deployment, family.file, "now() - interval '3 d'")
+    assert repaired(deployment)[family.file.path] == Outcome.REPAIRED
+    all_agree(deployment)
+
+
+def _claim(deployment: Deployment, file: FileReference, until_: str) -> None:
+    deployment.query(
+        f"UPDATE argosy.transfers SET lease_until = {until_} WHERE id = :id RETURNING id",
+        id=file.id,
+    )
+
+
 @pytest.mark.parametrize("when", ["before the look", "between the look and the deletion"])
 @pytest.mark.parametrize("what", ["pin", "download", "copy"])
 def test_what_somebody_names_is_kept(
