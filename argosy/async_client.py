@@ -231,6 +231,10 @@ class AsyncClient(AsyncFileWork):
         """As `Client.resume`."""
         return await self._run(self._client.resume, transfer)
 
+    async def retry(self, transfer: TransferLike) -> Status:
+        """As `Client.retry`."""
+        return await self._run(self._client.retry, transfer)
+
     async def history(self, limit: int = 50, before: str | None = None) -> list[Status]:
         """As `Client.history`."""
         return await self._run(self._client.history, limit, before)

@@ -37,6 +37,9 @@ from argosy.reference import FileReference
 from argosy.sent import Sent
 from argosy.settings import AgentSettings, agent_settings
 
+RETRY_LOOK_SECONDS = 0.25
+"""Between two questions whether a retry was taken."""
+
 
 class Client(FileWork):
     """Files of one agent in Supabase Storage. Any number of threads may use it.
@@ -347,6 +350,21 @@ class Client(FileWork):
     def resume(self, transfer: TransferLike) -> Status:
         """Have a paused transfer go on. Raises InvalidState."""
         return Status.parse(self._ask("unpause", str(transfer_id_of(transfer))))
+
+    def retry(self, transfer: TransferLike) -> Status:
+        """Have a failed or cancelled transfer done over again; returns where the new one is.
+
+        It has an id of its own; whoever waits for the old one gets its outcome too. Raises
+        InvalidState for one that did not fail, or is done over again already.
+        """
+        deadline = Deadline(self._seconds(None) or ANSWER_SECONDS)
+        anew = self._fleet.send("retry", str(transfer_id_of(transfer)))
+        while True:
+            try:
+                return Status.parse(self._fleet.ask("status", anew, deadline=deadline))
+            except TransferNotFound:
+                self._fleet.check(anew, deadline)
+                deadline.wait(RETRY_LOOK_SECONDS)
 
     def history(self, limit: int = 50, before: str | None = None) -> list[Status]:
         """The agent's transfers, the newest first; `before` is the id of the last one seen."""

@@ -270,6 +270,8 @@ class StorageUnavailable(StorageError):
 
     code = "storage_unavailable"
     retryable = True
+    away = False
+    """Whether nobody may have been served: it was not reached, or answered with a 5xx."""
 
 
 class IntegrityError(Error):

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
+import amqp  # type: ignore[import-untyped]
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
@@ -34,8 +35,8 @@ CONTROL = "argosy.control"
 
 _AT_ONCE = frozenset(
     {
-        *("cancel", "pause", "unpause", "status", "history", "usage", "register"),
-        *("pin", "unpin", "provenance", "extend"),
+        *("cancel", "pause", "unpause", "retry", "status", "history", "usage"),
+        *("register", "pin", "unpin", "provenance", "extend"),
     }
 )
 ANSWER_SECONDS = 120.0
@@ -103,6 +104,11 @@ class Fleet:
                 f"The broker cannot be reached ({type(error).__name__}): check BROKER_URL, or try "
                 "again later."
             ) from error
+        except amqp.NotFound as error:  # a new broker, or one that has lost what it had
+            raise FleetUnavailable(
+                "The broker has no queue of the fleet's: a worker declares them when it connects, "
+                "try again later."
+            ) from error
         log.info("request.sent", extra={"verb": verb, "task_id": task_id})
         return task_id
 
@@ -127,6 +133,12 @@ class Fleet:
                 on_progress(found["result"]["bytes_done"], found["result"]["bytes_total"])
             deadline.wait(pause * random.uniform(0.8, 1.2))  # noqa: S311  spreads load
             pause = min(_LAST_LOOK, pause * 1.5)
+
+    def check(self, task_id: str, deadline: Deadline) -> None:
+        """Raise the error that a request has failed with; return where it has not."""
+        found = self._look(task_id, deadline)
+        if found["status"] in ("FAILURE", "REVOKED"):
+            raise _error_of(found["result"])
 
     def close(self) -> None:
         """Give back this process's connections; the next request makes new ones."""

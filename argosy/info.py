@@ -167,9 +167,22 @@ class Tombstone(BaseModel):
     bytes: int = 0
 
 
+class DeadLetter(BaseModel):
+    """A message that the broker gave up: which task, in which queue, when and why."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    at: datetime
+    task: str | None = None
+    queue: str
+    reason: str
+
+
 class Status(BaseModel):
     """Where a transfer of the fleet is. `waits` says in sentences what it waits for.
 
+    `retried_as` is the transfer that does it over again, `dead_letters` are the latest of its
+    messages that the broker gave up: what they were for is sent again by the fleet itself.
     Sizes are bytes, `rate` bytes a second, times UTC.
     """
 
@@ -196,6 +209,9 @@ class Status(BaseModel):
     error: Failure | None = None
     reference: dict[str, Any] | None = None
     tombstone: Tombstone | None = None
+    retry_of: UUID | None = None
+    retried_as: UUID | None = None
+    dead_letters: tuple[DeadLetter, ...] = ()
 
     @classmethod
     def parse(cls, document: Any) -> Self:

@@ -295,6 +295,15 @@ class FleetSettings(MediaSettings, AgentSettings):
     republish_seconds: float = Field(
         60, gt=0, description="How long a message may wait before it is sent again; doubles."
     )
+    recovery_per_second: float = Field(
+        10,
+        gt=0,
+        description="Pieces of work a second that come back once Storage has been away: the more "
+        "wait, the further they are spread out.",
+    )
+    bury_seconds: float = Field(
+        60, gt=0, description="How often beat takes the messages that the broker gave up."
+    )
     sweep_seconds: float = Field(
         3600, gt=0, description="How often beat removes the files whose time has ended."
     )

@@ -1,4 +1,4 @@
-"""`argosy cancel`, `argosy pause`, `argosy resume`."""
+"""`argosy cancel`, `argosy pause`, `argosy resume`, `argosy retry`."""
 
 from __future__ import annotations
 
@@ -60,6 +60,21 @@ def resume(*, ids: tuple[UUID, ...], as_json: bool) -> None:
         _each(agent.resume, ids, as_json=as_json)
 
 
+@click.command()
+@ids_argument
+@json_option
+def retry(*, ids: tuple[UUID, ...], as_json: bool) -> None:
+    """Do failed or cancelled transfers over again.
+
+    Each becomes a transfer of its own, whose id and state are printed. Whoever waits for
+    the old one gets the new outcome, and what was chained to it goes on.
+
+    Example: argosy retry 9a3c0f6e-8d3e-4d27-9f5b-0d5f3a1c2b4e
+    """
+    with client() as agent:
+        _each(agent.retry, ids, as_json=as_json)
+
+
 def _each(act: Callable[[UUID], Status], ids: Sequence[UUID], *, as_json: bool) -> None:
     if code := exit_of_all([_one(act, transfer, as_json=as_json) for transfer in ids]):
         raise click.exceptions.Exit(code)
@@ -75,5 +90,5 @@ def _one(act: Callable[[UUID], Status], transfer: UUID, *, as_json: bool) -> int
     if as_json:
         document(status.model_dump(mode="json"))
     else:
-        say(f"{transfer}  {status.state}  {status.name}")
+        say(f"{status.id}  {status.state}  {status.name}")
     return Exit.DONE

@@ -88,6 +88,7 @@ ENTRIES = MappingProxyType(
         cancel=("commands.control:cancel", "End transfers."),
         pause=("commands.control:pause", "Hold transfers."),
         resume=("commands.control:resume", "Have held transfers go on."),
+        retry=("commands.control:retry", "Do failed or cancelled transfers over again."),
     )
     | _entries(
         OPERATION,
@@ -114,6 +115,7 @@ ENTRIES = MappingProxyType(
             "worker.cli:gateway",
             "Print nginx's configuration: a gateway with CORS in front of Supabase.",
         ),
+        dead=("commands.dead:dead", "List the messages that the broker gave up."),
         sweep=("commands.sweep:sweep", "Remove the files whose time is over."),
         reconcile=(
             "commands.reconcile:reconcile",

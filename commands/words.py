@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from commands.output import moment, seconds, size
 
 if TYPE_CHECKING:
-    from argosy.info import Status
+    from argosy.info import DeadLetter, Status
 
 HEAD = ("transfer", "state", "done", "rate", "agent", "name")
 """The columns of `row`."""
@@ -50,6 +50,9 @@ def _facts(status: Status) -> Iterable[tuple[str, str | Iterable[str]]]:
     yield "done", _done(status)
     yield "parts", _parts(status)
     yield "attempts", str(status.attempts) if status.attempts > 1 else ""
+    yield "died", [_died(letter) for letter in status.dead_letters]
+    yield "retry of", str(status.retry_of) if status.retry_of else ""
+    yield "retried as", str(status.retried_as) if status.retried_as else ""
     yield "file", f"{status.bucket}/{status.path}"
     yield "transfer", str(status.id)
     yield "agent", status.agent or ""
@@ -66,6 +69,10 @@ def gone(status: Status) -> str:
         return ""
     why = "its time had ended" if status.tombstone.why == "expired" else status.tombstone.why
     return f"{moment(status.tombstone.at)}: {why}, by {status.tombstone.by}"
+
+
+def _died(letter: DeadLetter) -> str:
+    return f"{letter.task or 'a message'} in {letter.queue} at {moment(letter.at)}: {letter.reason}"
 
 
 def _done(status: Status) -> str:

@@ -61,6 +61,21 @@ def settle(session: Session, task_id: UUID) -> None:
     )
 
 
+def hand_over(session: Session, transfer_id: UUID, heir_id: UUID, republish_seconds: float) -> None:
+    """Have all who waited for an ended transfer wait for the one that does it over again."""
+    session.execute(
+        update(Continuation)
+        .where(Continuation.transfer_id == transfer_id)
+        .values(
+            transfer_id=heir_id,
+            settled_at=None,
+            publications=0,
+            republish_at=func.now() + timedelta(seconds=republish_seconds),
+        )
+        .execution_options(**_NO_SYNC)
+    )
+
+
 def first_caller(session: Session, transfer_id: UUID) -> Continuation | None:
     """The caller under whose task id the transfer is planned and assembled."""
     return session.get(Continuation, transfer_id)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import and_, delete, func, or_, select, update
@@ -17,10 +17,14 @@ from sqlalchemy.orm import Session
 
 from argosy.naming import derived_folder
 from models.agent import Agent
+from models.event import Event
 from models.grant import Grant
+from models.transfer import Transfer
 
 ROLE_PREFIX = "role:"
 """`role:reader` names every agent of a role, `agent-b` one agent."""
+_WHILE_ACCEPTED = timedelta(hours=1)
+"""The grants of a request are made in the transaction in which it is accepted."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +164,17 @@ def revoke_of(
 
 def _told(agent_id: UUID | None, role: str | None) -> str:
     return str(agent_id) if agent_id else f"{ROLE_PREFIX}{role}"
+
+
+def asked_with(session: Session, transfer: Transfer) -> Sequence[str]:
+    """The names with whom a transfer's own request shared its file: grants go when it fails."""
+    query = (
+        select(Event.detail["grantee"].astext)
+        .where(Event.agent_id == transfer.agent_id, Event.name == "grant.made")
+        .where(Event.request_id == str(transfer.id), Event.at >= transfer.created_at)
+        .where(Event.at < transfer.created_at + _WHILE_ACCEPTED)
+    )
+    return sorted(set(session.scalars(query)))
 
 
 def granted_on(session: Session, *, bucket: str, path: str) -> Sequence[str]:

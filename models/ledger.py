@@ -127,11 +127,53 @@ def refill_window(
 ) -> Sequence[int]:
     """Open the window of a transfer that was paused; the messages are due to be sent."""
     empty_window(session, transfer_id)
+    return fill_window(session, transfer_id, window, republish_seconds)
+
+
+def fill_window(
+    session: Session, transfer_id: UUID, window: int, republish_seconds: float
+) -> Sequence[int]:
+    """Open what lacks of a window. The caller holds the transfer's row."""
     busy = and_(Chunk.state.in_((ChunkState.QUEUED, ChunkState.MOVING)), Chunk.number != DIGEST)
     digest_waits = and_(Chunk.state == ChunkState.WAITING, Chunk.number == DIGEST)
     counts = select(func.count().filter(busy), func.count().filter(digest_waits))
     taken, digests = session.execute(counts.where(Chunk.transfer_id == transfer_id)).one()
     return open_window(session, transfer_id, max(0, window - taken) + digests, republish_seconds)
+
+
+def due_windows(
+    session: Session, *, window: int, limit: int, republish_seconds: float
+) -> Sequence[tuple[UUID, str, int]]:
+    """Chunks that wait for a turn although their transfer's window is not full; marked as sent.
+
+    Whoever stores a chunk opens the next one in the same transaction, so there are none as a
+    rule: an older version may have left some, or a smaller window. What is neither stored nor
+    on its way waits, so that no ledger is read for it.
+    """
+    on_its_way = (
+        select(
+            Chunk.transfer_id,
+            func.count().label("number"),
+            func.count().filter(Chunk.number != DIGEST).label("parts"),
+        )
+        .where(Chunk.state.in_((ChunkState.QUEUED, ChunkState.MOVING)))
+        .group_by(Chunk.transfer_id)
+        .subquery()
+    )
+    number, parts = (func.coalesce(column, 0) for column in on_its_way.c[1:])
+    not_full = (
+        select(Transfer.id, Transfer.priority)
+        .outerjoin(on_its_way, on_its_way.c.transfer_id == Transfer.id)
+        .where(Transfer.state == State.MOVING, Transfer.chunks_left > number, parts < window)
+        .order_by(Transfer.id)
+        .limit(limit)
+        .with_for_update(of=Transfer, skip_locked=True)
+    )
+    return [
+        (transfer_id, priority, chunk)
+        for transfer_id, priority in session.execute(not_full).tuples().all()
+        for chunk in fill_window(session, transfer_id, window, republish_seconds)
+    ]
 
 
 def claim_chunk(
@@ -181,11 +223,19 @@ def renew_chunk(session: Session, chunk: Chunk, lease_seconds: float) -> bool:
 
 
 def release_chunk(
-    session: Session, chunk: Chunk, error: Error, *, retry_in: float, blameless: bool
+    session: Session,
+    chunk: Chunk,
+    error: Error,
+    *,
+    retry_in: float,
+    blameless: bool,
+    tried: bool = True,
 ) -> None:
     """Give a claimed chunk back, to be sent again after `retry_in` seconds.
 
-    A blameless release (Storage was away) does not count as an attempt.
+    A blameless release (Storage was away) does not count as an attempt. Of what was not even
+    tried the chunk knows why, and the audit nothing. Its message did arrive: whether the next
+    one is lost has nothing to do with how many there were.
     """
     released = session.execute(
         update(Chunk)
@@ -194,13 +244,14 @@ def release_chunk(
             state=ChunkState.QUEUED,
             lease_until=None,
             republish_at=func.now() + timedelta(seconds=retry_in),
+            publications=0,
             attempts=Chunk.attempts - (1 if blameless else 0),
             last_error=_reason(error),
         )
         .returning(Chunk.number)
         .execution_options(**_NO_SYNC)
     ).one_or_none()
-    if released is not None:
+    if released is not None and tried:
         _record_put_back(session, chunk, error, retry_in)
 
 

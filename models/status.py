@@ -13,6 +13,8 @@ from sqlalchemy.orm import Session
 
 from models.agent import Agent
 from models.chunk import DIGEST, Chunk, ChunkState
+from models.dead_letters import document as letter_document
+from models.dead_letters import of_transfers
 from models.moments import iso
 from models.tombstone import told
 from models.transfer import State, Transfer
@@ -51,14 +53,25 @@ def explain_all(
     10,000 parts. What waits is looked up for those alone that have not ended.
     """
     now = session.scalars(select(func.now())).one()
+    ids = [one.id for one in transfers]
+    heirs, letters = _heirs(session, ids), of_transfers(session, ids)
     names = _names(session, {transfer.agent_id for transfer in transfers})
     ledgers = _count(session, [one.id for one in transfers if one.state not in WHOLE])
     documents = []
     for transfer in transfers:
         parts = ledgers.get(transfer.id) or _all_stored(transfer)
         case = Case(session, transfer, parts.counts, window, now)
-        documents.append(_document(case, parts, names.get(transfer.agent_id)))
+        document = _document(case, parts, names.get(transfer.agent_id))
+        document["retried_as"] = heirs.get(transfer.id)
+        document["dead_letters"] = [letter_document(one) for one in letters.get(transfer.id, ())]
+        documents.append(document)
     return documents
+
+
+def _heirs(session: Session, transfer_ids: Sequence[UUID]) -> dict[UUID, str]:
+    """The transfers that do these over again."""
+    query = select(Transfer.retry_of, Transfer.id).where(Transfer.retry_of.in_(transfer_ids))
+    return {old: str(anew) for old, anew in session.execute(query) if old}
 
 
 def _names(session: Session, agent_ids: Iterable[UUID]) -> dict[UUID, str]:
@@ -120,6 +133,7 @@ def _document(case: Case, parts: Parts, agent: str | None) -> dict[str, Any]:
         "error": _error(transfer),
         "reference": transfer.reference,
         "tombstone": _tombstone(transfer),
+        "retry_of": str(transfer.retry_of) if transfer.retry_of else None,
     }
 
 

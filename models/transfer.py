@@ -129,6 +129,12 @@ class Transfer(Base):
             "started_at",
             postgresql_include=["kind", "size", "stored_size"],
         ),
+        Index(
+            "uq_transfers_retry_of",
+            "retry_of",
+            unique=True,
+            postgresql_where=text("retry_of IS NOT NULL"),
+        ),
         Index("ix_transfers_expiry", "expires_at", postgresql_where=text("state = 'completed'")),
     )
 

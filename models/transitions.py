@@ -203,10 +203,32 @@ def still_claimed(session: Session, transfer: Transfer) -> bool:
     return session.scalar(query) is not None
 
 
+PUT_BACK = "transfer.put_back"
+"""Name of the event that says that a stage was given back, and why."""
+
+
+def last_put_back(session: Session, transfer: Transfer) -> str | None:
+    """Why the stage was given back the last time; None if the last event is another."""
+    query = select(Event).where(Event.transfer_id == transfer.id).order_by(Event.id.desc())
+    last = session.scalar(query.limit(1))
+    if last is None or last.name != PUT_BACK or last.detail is None:
+        return None
+    return f"{last.detail['code']}: {last.detail['message']}"
+
+
 def release(
-    session: Session, transfer: Transfer, error: Error, *, retry_in: float, blameless: bool
+    session: Session,
+    transfer: Transfer,
+    error: Error,
+    *,
+    retry_in: float,
+    blameless: bool,
+    tried: bool = True,
 ) -> None:
-    """Give a claimed stage back, to be taken again after `retry_in` seconds."""
+    """Give a claimed stage back, to be taken again after `retry_in` seconds.
+
+    What was not tried is noted once.
+    """
     result = session.execute(
         update(Transfer)
         .where(Transfer.id == transfer.id, Transfer.epoch == transfer.epoch)
@@ -219,9 +241,9 @@ def release(
         .returning(Transfer.id)
         .execution_options(**_NO_SYNC)
     )
-    if result.one_or_none() is not None:
+    if result.one_or_none() is not None and (tried or not last_put_back(session, transfer)):
         detail = {"code": error.code, "message": error.message, "retry_in": round(retry_in, 1)}
-        record(session, "transfer.put_back", transfer, epoch=transfer.epoch, detail=detail)
+        record(session, PUT_BACK, transfer, epoch=transfer.epoch, detail=detail)
 
 
 def fail(session: Session, transfer_id: UUID, error: Error, *, epoch: int | None = None) -> bool:

@@ -15,12 +15,12 @@ from models.control import last_pause
 from models.event import Event
 from models.moments import clock
 from models.transfer import State, Transfer
+from models.transitions import PUT_BACK
 
 MOST_CHUNKS = 20
 """Chunks of which one transfer tells why they wait."""
 MOST_BEFORE = 1000
 """Transfers that are counted of those that are before one."""
-PUT_BACK = "transfer.put_back"
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -15,12 +15,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from argosy.errors import Error, InternalError, StorageUnavailable, TooManyAttempts
-from models import Chunk, Continuation, Derivative, Making, Transfer
+from models import DIGEST, Chunk, Continuation, Derivative, Kind, Making, State, Transfer
 from models.continuations import owed
 from models.derivatives import finish_derivatives, release_derivatives, renew_derivatives
 from models.handing_back import LEFT
 from models.ledger import drop_chunk, release_chunk, renew_chunk
-from models.transitions import clean_again, fail, release, renew
+from models.transitions import clean_again, fail, last_put_back, release, renew
+from tasks.breaker import Away
 from tasks.fleet import fleet
 from tasks.lease import HandBack, Lease, LeaseLost
 from tasks.messages import own_task_id, send_cleanup, send_continuation
@@ -33,6 +34,19 @@ LONGEST_PAUSE_SECONDS = 60
 
 class PutBack(Exception):
     """The work goes on later, by somebody else; the rows know when."""
+
+
+@dataclass(frozen=True)
+class Again:
+    """How work goes back into its row: in how many seconds it may be taken again.
+
+    `blameless` does not count as an attempt. What was not `tried` is put back again and again
+    while Storage is away: the audit has that once.
+    """
+
+    retry_in: float
+    blameless: bool
+    tried: bool = True
 
 
 class Claim(Protocol):
@@ -62,11 +76,15 @@ class Claim(Protocol):
     def ends_transfer(self) -> bool:
         """Whether the transfer ends where this fails."""
 
+    @property
+    def needs_storage(self) -> bool:
+        """Whether Storage is asked for anything."""
+
     def renew(self, session: Session, lease_seconds: float) -> bool:
         """Prolong the claim; False when it was lost."""
 
-    def put_back(self, session: Session, error: Error, *, retry_in: float, blameless: bool) -> None:
-        """Give the work back, to be taken again after `retry_in` seconds."""
+    def put_back(self, session: Session, error: Error, again: Again) -> None:
+        """Give the work back, to be taken again."""
 
     def fail(self, session: Session, error: Error) -> bool:
         """End the work with an error; False when it had ended or the claim was lost."""
@@ -101,17 +119,22 @@ class StageClaim(_Moving):
         return self.transfer.attempts
 
     @property
+    def needs_storage(self) -> bool:
+        """The end of a download is on this side alone."""
+        return (self.transfer.kind, self.transfer.state) != (Kind.DOWNLOAD, State.ASSEMBLING)
+
+    @property
     def last_error(self) -> str | None:
-        """Nothing: the events have it."""
-        return None
+        """What went wrong the last time, as the events have it."""
+        return fleet().transact(lambda session: last_put_back(session, self.transfer))
 
     def renew(self, session: Session, lease_seconds: float) -> bool:
         """Prolong the claim; False when it was lost."""
         return renew(session, self.transfer, lease_seconds)
 
-    def put_back(self, session: Session, error: Error, *, retry_in: float, blameless: bool) -> None:
+    def put_back(self, session: Session, error: Error, again: Again) -> None:
         """Give the stage back."""
-        release(session, self.transfer, error, retry_in=retry_in, blameless=blameless)
+        release(session, self.transfer, error, **vars(again))
 
     def fail(self, session: Session, error: Error) -> bool:
         """End the transfer, if the claim still stands."""
@@ -131,6 +154,11 @@ class ChunkClaim(_Moving):
         return self.chunk.attempts
 
     @property
+    def needs_storage(self) -> bool:
+        """The checksums are of the file on this side, unless it is sent in the same pass."""
+        return self.chunk.number != DIGEST or self.transfer.encoding is not None
+
+    @property
     def last_error(self) -> str | None:
         """What went wrong the time before."""
         return self.chunk.last_error
@@ -139,9 +167,9 @@ class ChunkClaim(_Moving):
         """Prolong the claim; False when it was lost or the transfer has ended."""
         return renew_chunk(session, self.chunk, lease_seconds)
 
-    def put_back(self, session: Session, error: Error, *, retry_in: float, blameless: bool) -> None:
+    def put_back(self, session: Session, error: Error, again: Again) -> None:
         """Give the chunk back."""
-        release_chunk(session, self.chunk, error, retry_in=retry_in, blameless=blameless)
+        release_chunk(session, self.chunk, error, **vars(again))
 
     def fail(self, session: Session, error: Error) -> bool:
         """End the transfer, whoever else holds chunks of it."""
@@ -157,6 +185,7 @@ class DerivativeClaim:
     note: Callable[[Session, Error], None]
     """Enters the failure where it is kept."""
     ends_transfer = False
+    needs_storage = True
 
     @property
     def attempts(self) -> int:
@@ -182,10 +211,14 @@ class DerivativeClaim:
         """Prolong the claim; False when it was lost."""
         return renew_derivatives(session, self.derivatives, lease_seconds)
 
-    def put_back(self, session: Session, error: Error, *, retry_in: float, blameless: bool) -> None:
+    def put_back(self, session: Session, error: Error, again: Again) -> None:
         """Give them back."""
         release_derivatives(
-            session, self.derivatives, error, retry_in=retry_in, blameless=blameless
+            session,
+            self.derivatives,
+            error,
+            retry_in=again.retry_in,
+            blameless=again.blameless,
         )
 
     def fail(self, session: Session, error: Error) -> bool:
@@ -213,13 +246,18 @@ def holding(claim: Claim) -> Iterator[Lease]:
     try:
         _check_attempts(claim)
         with _lease(claim) as lease:
-            yield lease
+            if claim.needs_storage:
+                fleet().breaker.check()
+            with fleet().breaker.watching():
+                yield lease
     except LeaseLost as lost:
         why = LEFT if isinstance(lost, HandBack) else "The lease was lost."
-        _put_back(claim, InternalError(why), 0, blameless=True)
+        _put_back(claim, InternalError(why), Again(0, blameless=True))
         raise
     except SQLAlchemyError:
         raise
+    except Away as away:
+        _settle(claim, StorageUnavailable(str(away), None, away.wait), tried=False)
     except Error as error:
         _settle(claim, error)
     except Exception as error:  # a surprise: counted, tried again, given up in the end
@@ -246,13 +284,15 @@ def _check_attempts(claim: Claim) -> None:
         )
 
 
-def _settle(claim: Claim, error: Error) -> None:
+def _settle(claim: Claim, error: Error, *, tried: bool = True) -> None:
     """End the transfer with this error, or have the work tried again."""
+    with suppress(StorageUnavailable):
+        fleet().breaker.heard(error)
     if not _may_retry(error, claim):
         _end(claim, error)
         raise error.about(str(claim.transfer.id)) from error
     blameless = isinstance(error, StorageUnavailable)
-    _put_back(claim, error, _pause(error, claim), blameless=blameless)
+    _put_back(claim, error, Again(_pause(error, claim), blameless, tried))
     raise PutBack from error
 
 
@@ -282,11 +322,9 @@ def _age_seconds(claim: Claim) -> float:
     return (datetime.now(UTC) - claim.since).total_seconds()
 
 
-def _put_back(claim: Claim, error: Error, pause: float, *, blameless: bool) -> None:
-    fleet().transact(
-        lambda session: claim.put_back(session, error, retry_in=pause, blameless=blameless)
-    )
-    log.info("claim.put_back", code=error.code, retry_in=round(pause, 1))
+def _put_back(claim: Claim, error: Error, again: Again) -> None:
+    fleet().transact(lambda session: claim.put_back(session, error, again))
+    log.info("claim.put_back", code=error.code, retry_in=round(again.retry_in, 1))
     leave(claim.transfer.id)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -24,6 +25,7 @@ from models.following import give_up
 from models.grants import revoke_all
 from models.ledger import retire_chunks
 from models.transitions import record
+from tasks.breaker import Away
 from tasks.fleet import fleet
 from tasks.spool import Partial
 
@@ -42,6 +44,8 @@ def clean(transfer_id: UUID) -> bool:
         return bool(transfer.cleaned_at)
     try:
         _remove(left)
+    except Away:
+        return False
     except Error as error:
         log.warning("transfer.not_cleaned", code=error.code)
         return False
@@ -84,10 +88,14 @@ def _remove(left: Left) -> None:
     if transfer.kind == Kind.DOWNLOAD:
         _remove_partial(transfer)
         return
+    fleet().breaker.check()
+    with fleet().breaker.watching(), suppress(BucketNotFound):
+        _remove_stored(left)
+
+
+def _remove_stored(left: Left) -> None:
     try:
-        _remove_objects(fleet().store_for(transfer.agent_id), left)
-    except BucketNotFound:
-        return
+        _remove_objects(fleet().store_for(left.transfer.agent_id), left)
     except AccessError:
         # Its agent may do nothing any more; what this transfer left must go all the same.
         if left.stored:

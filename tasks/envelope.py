@@ -28,6 +28,7 @@ FACE = frozenset(
         "transfer.cancel",
         "transfer.pause",
         "transfer.unpause",
+        "transfer.retry",
         "transfer.status",
         "transfer.history",
         "transfer.register",

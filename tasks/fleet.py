@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from argosy.settings import FleetSettings, fleet_settings
+from argosy.storage import pool
 from argosy.storage.body import Body
 from argosy.storage.control import BucketInfo, ControlPlane
 from argosy.storage.retry import RetryPolicy
@@ -23,6 +24,7 @@ from media.workshop import Limits, Workshop
 from models import Agent
 from models.database import Sessions, make_engine, make_sessions, patiently
 from tasks.allowance import Allowance
+from tasks.breaker import IMPATIENT, Breaker, look_at
 from tasks.buckets import SharedBuckets
 from tasks.lease import Lease
 from tasks.spool import Spool
@@ -108,21 +110,36 @@ class Fleet:
     def _store(
         self, token: Callable[[], str], outgoing: Callable[[Body], Body] = _as_it_is
     ) -> ObjectStore:
+        return ObjectStore(self._endpoint, token, retries=self._retries, outgoing=outgoing)
+
+    @property
+    def _endpoint(self) -> Endpoint:
         settings = self.settings
-        return ObjectStore(
-            Endpoint(
-                url=f"{settings.supabase_url}/storage/v1/s3",
-                project_ref=settings.project_ref,
-                anon_key=settings.supabase_anon_key.get_secret_value(),
-                region=settings.supabase_region,
-            ),
-            token,
-            retries=RetryPolicy(
-                attempts=settings.storage_attempts,
-                deadline_seconds=settings.storage_deadline_seconds,
-            ),
-            outgoing=outgoing,
+        return Endpoint(
+            url=f"{settings.supabase_url}/storage/v1/s3",
+            project_ref=settings.project_ref,
+            anon_key=settings.supabase_anon_key.get_secret_value(),
+            region=settings.supabase_region,
         )
+
+    @property
+    def _retries(self) -> RetryPolicy:
+        return RetryPolicy(
+            attempts=self.settings.storage_attempts,
+            deadline_seconds=self.settings.storage_deadline_seconds,
+            on_retry=self.breaker.heard,
+        )
+
+    @cached_property
+    def breaker(self) -> Breaker:
+        """Whether Storage is away, as the whole fleet knows it."""
+        return Breaker(self.settings, self._look_at_storage)
+
+    def _look_at_storage(self) -> None:
+        """One request, which does not wait long for its answer."""
+        key = self.settings.supabase_service_role_key.get_secret_value
+        http, once = pool.client(IMPATIENT), RetryPolicy(attempts=1)
+        look_at(ObjectStore(self._endpoint, key, http=http, retries=once), self.settings.bucket)
 
     def bucket(self, name: str) -> BucketInfo:
         """A bucket's limits. Raises BucketNotFound, StorageUnavailable."""
@@ -147,12 +164,8 @@ class Fleet:
     @cached_property
     def control(self) -> ControlPlane:
         """Buckets and removals without row-level security: only to remove what nobody else may."""
-        settings = self.settings
-        key = settings.supabase_service_role_key.get_secret_value()
-        retries = RetryPolicy(
-            attempts=settings.storage_attempts, deadline_seconds=settings.storage_deadline_seconds
-        )
-        return ControlPlane(settings.supabase_url, key, retries=retries)
+        key = self.settings.supabase_service_role_key.get_secret_value()
+        return ControlPlane(self.settings.supabase_url, key, retries=self._retries)
 
 
 _fleets: dict[int, Fleet] = {}

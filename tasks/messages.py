@@ -37,6 +37,8 @@ CHUNKS = {
 """Queues of the work on files, one for each class: a worker takes from each in turn."""
 MEDIA = "argosy.media"
 """Queue of what is made of stored files: pictures do not keep transfers from ending."""
+DEAD = "argosy.dead"
+"""Exchange and queue of what the broker gave up."""
 
 log = structlog.get_logger(__name__)
 

@@ -21,7 +21,7 @@ from models.continuations import (
 )
 from models.derivatives import waiting_for
 from models.heartbeat import beat
-from models.ledger import due_chunks
+from models.ledger import due_chunks, due_windows
 from models.pins import drop_stale
 from tasks.base import FleetTask
 from tasks.fleet import fleet
@@ -66,11 +66,15 @@ def _collect(session: Session) -> Due:
     if not session.scalar(select(func.pg_try_advisory_xact_lock(LOCK))):
         return Due()
     beat(session, "resume")
-    again = fleet().settings.republish_seconds
-    drop_stale(session, pin_days=fleet().settings.pin_days, limit=BATCH)
+    settings = fleet().settings
+    again = settings.republish_seconds
+    drop_stale(session, pin_days=settings.pin_days, limit=BATCH)
     return Due(
         first_callers(session, due_plans(session, limit=BATCH, republish_seconds=again)),
-        due_chunks(session, limit=BATCH, republish_seconds=again),
+        [
+            *due_chunks(session, limit=BATCH, republish_seconds=again),
+            *due_windows(session, window=settings.window, limit=BATCH, republish_seconds=again),
+        ],
         [
             *due_assemblies(session, limit=BATCH, republish_seconds=again),
             *due_continuations(session, limit=BATCH, republish_seconds=again),

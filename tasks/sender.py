@@ -66,13 +66,16 @@ def refusing(task: RequestTask) -> Iterator[None]:
         raise
 
 
-def known(task: RequestTask) -> Sender:
-    """Who sent the message, by its token.
+def known(task: RequestTask, *, leeway_seconds: float | None = None) -> Sender:
+    """Who sent the message, by its token, which may have expired `leeway_seconds` ago.
 
-    From here on Celery may publish what rides along with it, to queues of the sender's own.
+    By default so long as a request may wait in the queue. From here on Celery may publish what
+    rides along with it, to queues of the sender's own.
     Raises NotSignedIn, InvalidToken, AccessDenied, InvalidRequest, StorageUnavailable.
     """
-    identity = _identify(task)
+    if leeway_seconds is None:
+        leeway_seconds = fleet().settings.request_wait_seconds
+    identity = identify(task.request.get(TOKEN_HEADER), leeway_seconds)
     task.request.sent_by = identity.agent_id
     task_id = _task_id(task.request.id)
     sender = Sender(identity.agent_id, task_id, _with_envelope(task))
@@ -106,14 +109,13 @@ def require_agent(session: Session, sender: Sender) -> Agent:
     return agent
 
 
-def _identify(task: RequestTask) -> Identity:
-    """By the token, which may have expired while the message waited in the queue."""
-    settings = fleet().settings
-    token = task.request.get(TOKEN_HEADER)
+def identify(token: Any, leeway_seconds: float) -> Identity:
+    """By the token, which may have expired while the message waited in the queue.
+
+    Raises NotSignedIn, InvalidToken; StorageUnavailable while Auth's keys cannot be had.
+    """
     policy = RetryPolicy(attempts=10_000, deadline_seconds=KEYS_WAIT_SECONDS)
-    return policy.run(
-        lambda: fleet().verifier.verify(token, leeway_seconds=settings.request_wait_seconds)
-    )
+    return policy.run(lambda: fleet().verifier.verify(token, leeway_seconds=leeway_seconds))
 
 
 def _with_envelope(task: RequestTask) -> dict[str, Any]:

@@ -6,9 +6,10 @@ from uuid import UUID
 
 import structlog
 from celery import shared_task
+from sqlalchemy.orm import Session
 
 from argosy.reference import FileReference
-from models import Transfer
+from models import Continuation, Transfer
 from tasks.base import OwedTask
 from tasks.carry import carry
 from tasks.fleet import fleet
@@ -24,7 +25,14 @@ def plan(self: OwedTask, transfer_id: str) -> FileReference | str:
     """
     identity = UUID(transfer_id)
     structlog.contextvars.bind_contextvars(transfer_id=transfer_id)
-    transfer = fleet().transact(lambda session: session.get_one(Transfer, identity))
-    self.request.acting_for = transfer.agent_id
+    caller, transfer = fleet().transact(lambda session: _look(session, self.request.id, identity))
+    self.request.acting_for = (caller and caller.agent_id) or transfer.agent_id
     ended = carry(identity, self.worker, takeover=self.redelivered)
-    return after_steps(self, ended) if self.request.id == transfer_id else ended
+    return after_steps(self, ended) if caller else ended
+
+
+def _look(
+    session: Session, task_id: str, transfer_id: UUID
+) -> tuple[Continuation | None, Transfer]:
+    caller = session.get(Continuation, UUID(task_id))
+    return caller, session.get_one(Transfer, transfer_id)

@@ -14,6 +14,7 @@ from tasks.pin import pin
 from tasks.processing import process
 from tasks.provenance import provenance
 from tasks.register import register
+from tasks.retry import retry
 from tasks.share import share
 from tasks.status import status
 from tasks.thumbnail import thumbnail
@@ -38,6 +39,7 @@ __all__ = [
     "process",
     "provenance",
     "register",
+    "retry",
     "share",
     "status",
     "thumbnail",

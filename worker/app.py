@@ -12,7 +12,7 @@ from argosy.settings import FleetSettings, fleet_settings
 from worker import child
 from worker.events import FleetEvents
 from worker.logs import configure_logging
-from worker.queues import DEAD_LETTERS, EXCHANGES, QUEUES, ROUTES, FleetAMQP, agents_route
+from worker.queues import QUEUES, ROUTES, FleetAMQP, agents_route, declare
 from worker.results import fleet_results
 from worker.schedule import schedule
 
@@ -35,6 +35,7 @@ TASK_MODULES = (
     "tasks.cancel",
     "tasks.pause",
     "tasks.unpause",
+    "tasks.retry",
     "tasks.status",
     "tasks.history",
     "tasks.usage",
@@ -47,6 +48,7 @@ TASK_MODULES = (
     "tasks.resume",
     "tasks.reconcile",
     "tasks.sweep",
+    "tasks.bury",
 )
 
 
@@ -96,11 +98,7 @@ def make_app(settings: FleetSettings) -> Celery:
 def declare_topology(settings: FleetSettings) -> None:
     """Declare exchanges and queues, dead letters included, before anybody publishes."""
     with Connection(settings.broker_url) as connection:
-        channel = connection.default_channel
-        for exchange in EXCHANGES:
-            exchange(channel).declare()
-        for queue in (DEAD_LETTERS, *QUEUES):
-            queue(channel).declare()
+        declare(connection.default_channel)
 
 
 @setup_logging.connect

@@ -1,13 +1,20 @@
-"""What a deployment needs before its first transfer: schema, policies, roles, buckets, limits."""
+"""What a deployment needs before its first transfer: schema, policies, roles, buckets, limits.
+
+And what a broker that lost its data has lost for good: the queues of agents' messages.
+"""
 
 from __future__ import annotations
 
+from sqlalchemy import func, select
+
 from argosy.settings import FleetSettings
 from argosy.storage.control import BucketInfo, ControlPlane
+from models import Agent
 from models.database import one_session
 from models.transitions import record
 from worker import schema
 from worker.broker_policies import ensure_policies
+from worker.mailboxes import open_mailboxes
 
 
 def bootstrap(settings: FleetSettings, *, dry_run: bool = False) -> list[str]:
@@ -17,6 +24,7 @@ def bootstrap(settings: FleetSettings, *, dry_run: bool = False) -> list[str]:
     """
     changed = bring_up_database(settings, dry_run=dry_run)
     changed += ensure_buckets(settings, dry_run=dry_run)
+    changed += ensure_mailboxes(settings, dry_run=dry_run)
     return changed + ensure_policies(settings, dry_run=dry_run)
 
 
@@ -42,6 +50,23 @@ def ensure_buckets(settings: FleetSettings, *, dry_run: bool = False) -> list[st
                 control.ensure_bucket(wanted)
                 _record(settings, changed[-1])
     return changed
+
+
+def ensure_mailboxes(settings: FleetSettings, *, dry_run: bool = False) -> list[str]:
+    """Make those queues of agents' messages that RabbitMQ does not have, and say which.
+
+    Raises BrokerUnready.
+    """
+    names = _agents(settings) if settings.broker_url.startswith("amqp") else []
+    return open_mailboxes(settings, names, dry_run=dry_run) if names else []
+
+
+def _agents(settings: FleetSettings) -> list[str]:
+    """Every agent; none before there is a schema."""
+    with one_session(settings.operator_url) as session:
+        if session.scalar(select(func.to_regclass("argosy.agents"))) is None:
+            return []
+        return list(session.scalars(select(Agent.name).order_by(Agent.name)))
 
 
 def _record(settings: FleetSettings, change: str) -> None:

@@ -8,15 +8,16 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
-from amqp import serialization  # type: ignore[import-untyped]
-from amqp.spec import Basic  # type: ignore[import-untyped]
 from celery.worker import state
 from celery.worker.consumer import Consumer
 from kombu import Connection, Message
 
 from argosy.settings import fleet_settings
+from tasks.properties import take_any_properties
+from tasks.protocol import Unfit, malformed
 from worker import door, signs
 from worker.leaving import Departure
+from worker.queues import declare
 from worker.refusal import Refusals
 
 log = structlog.get_logger(__name__)
@@ -28,7 +29,7 @@ class FleetConsumer(Consumer):
     def __init__(self, *positional: Any, **named: Any) -> None:
         super().__init__(*positional, **named)
         door.refuse_compression()
-        serialization.PROPERTY_CLASSES[Basic.CLASS_ID] = read_properties
+        take_any_properties()
         self.refusals = Refusals(fleet_settings().database_url, self.hostname)
         self._writing: Any = None
         self.departure = Departure(fleet_settings(), self.hostname, self._children)
@@ -78,6 +79,16 @@ class FleetConsumer(Consumer):
     def _children(self) -> list[int]:
         return list(self.pool.info["processes"])
 
+    def connect(self) -> Any:
+        """The broker may be another than before, or have lost everything: declare what there is.
+
+        Celery declares the queues that it reads, and not where their dead letters go.
+        """
+        connection = super().connect()
+        with connection.channel() as channel:
+            declare(channel)
+        return connection
+
     def create_task_handler(self, *positional: Any, **named: Any) -> Callable[[Message], None]:
         """Celery's handler of a message, for those that pass the door."""
         handle = super().create_task_handler(*positional, **named)
@@ -88,15 +99,15 @@ class FleetConsumer(Consumer):
                 handle(message)
             except (*self.connection_errors, *self.channel_errors):
                 raise
-            except door.Unfit as error:
+            except Unfit as error:
                 self.refuse(message, error)
             except Exception:  # one message must not end the worker: the broker has more of it
                 log.exception("message.surprise")
-                self.refuse(message, door.malformed("it was met by an error of our own"))
+                self.refuse(message, malformed("it was met by an error of our own"))
 
         return on_task_received
 
-    def refuse(self, message: Message, error: door.Unfit) -> None:
+    def refuse(self, message: Message, error: Unfit) -> None:
         """Be rid of a message, and have the audit know."""
         if not message.acknowledged:
             message.ack_log_error(log, self.connection_errors)
@@ -108,19 +119,19 @@ class FleetConsumer(Consumer):
 
     def on_unknown_message(self, body: Any, message: Message) -> None:  # noqa: ARG002
         """No task message at all."""
-        self.refuse(message, door.malformed("it is no task message"))
+        self.refuse(message, malformed("it is no task message"))
 
     def on_unknown_task(self, body: Any, message: Message, exc: Exception) -> None:  # noqa: ARG002
         """Celery would write a result here, under an id that may be anybody's."""
-        self.refuse(message, door.Unfit("unknown_task", "the fleet has no such task"))
+        self.refuse(message, Unfit("unknown_task", "the fleet has no such task"))
 
     def on_invalid_task(self, body: Any, message: Message, exc: Exception) -> None:  # noqa: ARG002
         """A task message that Celery finds fault with."""
-        self.refuse(message, door.malformed(type(exc).__name__))
+        self.refuse(message, malformed(type(exc).__name__))
 
     def on_decode_error(self, message: Message, exc: Exception) -> None:
         """A message that cannot be read."""
-        unfit = exc if isinstance(exc, door.Unfit) else door.malformed(type(exc).__name__)
+        unfit = exc if isinstance(exc, Unfit) else malformed(type(exc).__name__)
         self.refuse(message, unfit)
 
     def shutdown(self) -> None:
@@ -149,19 +160,3 @@ class FleetConsumer(Consumer):
 def _not_begun() -> set[Any]:
     """Requests that wait for a child that is free."""
     return {one for one in state.reserved_requests if one._apply_result is None}
-
-
-def read_properties(buffer: Any, offset: int) -> tuple[dict[str, Any], int]:
-    """A message's properties; none of a message whose properties cannot be read.
-
-    The library raises out of the event loop then, for a date after the year
-    9999 as for text that is not UTF-8, and the worker would end. It also decodes
-    a body by any codec that the sender names, and some take hours: JSON is UTF-8.
-    """
-    try:
-        read, end = serialization.decode_properties_basic(buffer, offset)
-    except Exception as error:  # whatever it is: such a message has no content type, so it goes
-        log.warning("message.unreadable", error=type(error).__name__)
-        return {}, offset
-    read.pop("content_encoding", None)
-    return read, end

@@ -2,8 +2,7 @@
 
 Celery trusts whoever may write to its queues: a header of another type than it
 expects ends the worker's main process, and the broker gives the message to the
-next worker. So each message is read here first. Whatever is not exactly a task
-message is refused, and headers that we do not know are left out.
+next worker. So each message is read here first.
 """
 
 from __future__ import annotations
@@ -15,41 +14,15 @@ from celery import Task
 from kombu import Message, compression
 from kombu.exceptions import ContentDisallowed, DecodeError
 
-from argosy.redaction import redact
 from tasks.base import FleetTask, RequestTask
-
-MOST_BYTES = 1024 * 1024
-"""Of a request: a reference and a few hundred chained tasks are a fraction of that."""
-MOST_BYTES_OF_OUR_OWN = 4 * MOST_BYTES
-"""What rode along with a request is up to three times as long when the fleet writes it again."""
-MOST_DEPTH = 250
-"""Lists in lists: far below what Python can pickle for a child."""
-LONGEST_HEADER = 255
-LONGEST_REPR = 2000
-
-_TEXTS = "task id root_id parent_id group shadow origin lang eta expires argsrepr kwargsrepr"
-_NUMBERS = "retries group_index replaced_task_nesting"
-_HEADERS: dict[str, type] = {
-    **dict.fromkeys(_TEXTS.split(), str),
-    **dict.fromkeys(_NUMBERS.split(), int),
-    "ignore_result": bool,
-}
-_REPRS = {"argsrepr", "kwargsrepr"}
-_OUR_PREFIX = "argosy_"
-_RIDES: dict[str, type] = {"callbacks": list, "errbacks": list, "chain": list, "chord": dict}
-
-
-class Unfit(Exception):
-    """A message that is not taken; `reason` is for the audit, the text says why."""
-
-    def __init__(self, reason: str, why: str) -> None:
-        super().__init__(why)
-        self.reason = reason
-
-
-def malformed(why: str) -> Unfit:
-    """A message that is no task message."""
-    return Unfit("malformed_message", why)
+from tasks.protocol import (
+    MOST_BYTES,
+    MOST_BYTES_OF_OUR_OWN,
+    Unfit,
+    checked_body,
+    known_headers,
+    malformed,
+)
 
 
 def check(message: Message, tasks: Mapping[str, Task]) -> None:
@@ -60,8 +33,8 @@ def check(message: Message, tasks: Mapping[str, Task]) -> None:
     if message.content_type != "application/json":
         raise malformed("its content type is not application/json")
     _check_size(message, MOST_BYTES_OF_OUR_OWN)
-    message.headers = _known_headers(message.headers)
-    arguments = _arguments(message)
+    message.headers = known_headers(message.headers)
+    arguments, _, _ = checked_body(_decoded(message))
     task = tasks.get(message.headers["task"])
     if not isinstance(task, FleetTask):  # Celery's own tasks run whatever their arguments name
         raise Unfit("unknown_task", "the fleet has no such task")
@@ -87,66 +60,8 @@ def _check_size(message: Message, most: int) -> None:
         raise malformed(f"it has more than {most} bytes")
 
 
-def _known_headers(headers: Mapping[Any, Any]) -> dict[str, Any]:
-    found = {
-        name: _checked(name, headers[name]) for name in _HEADERS if headers.get(name) is not None
-    }
-    if not {"task", "id"} <= found.keys():
-        raise malformed("it names no task, or has no id")
-    ours = {name: value for name, value in headers.items() if str(name).startswith(_OUR_PREFIX)}
-    if not all(map(_is_plain, ours.values())):
-        raise malformed("a header of ours is no text")
-    return found | ours
-
-
-def _checked(name: str, value: Any) -> Any:
-    kind = type(value)  # exactly: True is an int as well
-    if kind is not _HEADERS[name]:
-        raise malformed(f"header {name} is no {_HEADERS[name].__name__}")
-    if name in _REPRS:
-        return redact(value[: 2 * LONGEST_REPR])[:LONGEST_REPR]
-    if isinstance(value, str) and len(value) > LONGEST_HEADER:
-        raise malformed(f"header {name} is too long")
-    return value
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether a child can be given it; it need not be what it should be."""
-    if isinstance(value, list):
-        return all(isinstance(inner, str | int | float | None) for inner in value)
-    return isinstance(value, str | int | float | None)
-
-
-def _arguments(message: Message) -> list[Any]:
-    """The positional arguments, once the whole body is what Celery's protocol says."""
+def _decoded(message: Message) -> Any:
     try:
-        body = message.decode()
+        return message.decode()
     except (DecodeError, ContentDisallowed):
         raise malformed("its body is not JSON") from None
-    if not (isinstance(body, list) and len(body) == 3 and _is_shallow(body)):
-        raise malformed("its body is no list of arguments, options and what rides along")
-    arguments, named, rides = body
-    if not (isinstance(arguments, list) and isinstance(named, dict) and _may_ride(rides)):
-        raise malformed("its body is no list of arguments, options and what rides along")
-    return arguments
-
-
-def _may_ride(rides: Any) -> bool:
-    return rides is None or (
-        isinstance(rides, dict)
-        and rides.keys() <= _RIDES.keys()
-        and all(value is None or isinstance(value, _RIDES[name]) for name, value in rides.items())
-    )
-
-
-def _is_shallow(body: list[Any]) -> bool:
-    """Level by level: this is looked at for everybody, and a megabyte holds many lists."""
-    level: list[Any] = [body]
-    for _ in range(MOST_DEPTH):
-        level = [
-            inner
-            for outer in level
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-            if isinstance(inner, dict | list)
-        ]
-    return not level

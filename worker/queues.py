@@ -14,9 +14,8 @@ from kombu import Exchange, Queue
 
 from argosy import mailbox
 from models import Priority
-from tasks.messages import CHUNKS, CONTROL, INTERNAL, MEDIA, REQUESTS, to_queue
+from tasks.messages import CHUNKS, CONTROL, DEAD, INTERNAL, MEDIA, REQUESTS, to_queue
 
-DEAD = "argosy.dead"
 DELIVERY_LIMIT = 200
 
 requests = Exchange(REQUESTS, type="direct", durable=True)
@@ -47,6 +46,14 @@ QUEUES = (
 )
 
 
+def declare(channel: Any) -> None:
+    """Declare every exchange and queue of the fleet's, dead letters included; safe to repeat."""
+    for exchange in EXCHANGES:
+        exchange(channel).declare()
+    for queue in (DEAD_LETTERS, *QUEUES):
+        queue(channel).declare()
+
+
 class _Queues(Queues):
     """Queues that are named in somebody's chain belong to agents: never declared here."""
 
@@ -69,6 +76,7 @@ ROUTES = {
     "transfer.resume": to_queue("argosy.upkeep"),
     "transfer.reconcile": to_queue("argosy.upkeep"),
     "transfer.sweep": to_queue("argosy.upkeep"),
+    "transfer.bury": to_queue("argosy.upkeep"),
 }
 
 

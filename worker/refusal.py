@@ -17,10 +17,10 @@ import structlog
 from kombu import Message
 from sqlalchemy.exc import SQLAlchemyError
 
-from argosy.redaction import redact
 from models import Outcome
 from models.database import one_session
 from models.transitions import record
+from tasks.protocol import said
 
 log = structlog.get_logger(__name__)
 
@@ -79,18 +79,11 @@ class Refusals:
 def _facts(message: Message, reason: str, why: str) -> dict[str, Any]:
     headers = message.headers if isinstance(message.headers, dict) else {}
     detail = {
-        "task": _said(headers.get("task")),
-        "queue": _said((message.delivery_info or {}).get("routing_key")),
-        "content_type": _said(message.content_type),
+        "task": said(headers.get("task")),
+        "queue": said((message.delivery_info or {}).get("routing_key")),
+        "content_type": said(message.content_type),
         "bytes": len(message.body or b""),
         "why": why,
     }
-    request_id = _said(headers.get("id"))
+    request_id = said(headers.get("id"))
     return {"at": datetime.now(UTC), "reason": reason, "request_id": request_id, "detail": detail}
-
-
-def _said(value: Any) -> str | None:
-    """What a stranger wrote, fit for a row: short, plain, without secrets."""
-    if not isinstance(value, str):
-        return None if value is None else f"<{type(value).__name__}>"
-    return redact(ascii(value[:1000])[1:-1])[:80]

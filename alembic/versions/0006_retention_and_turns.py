@@ -91,6 +91,14 @@ def _transfers() -> None:
         op.create_index(
             name, "transfers", columns, schema="argosy", postgresql_where=sa.text(where)
         )
+    op.create_index(
+        "uq_transfers_retry_of",
+        "transfers",
+        ["retry_of"],
+        unique=True,
+        schema="argosy",
+        postgresql_where=sa.text("retry_of IS NOT NULL"),
+    )
     _due("state = 'assembling' OR state = 'queued' AND admitted_at IS NOT NULL")
 
 
@@ -130,14 +138,16 @@ def _dead_letters() -> None:
         "dead_letters",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), server_default=NOW, nullable=False),
+        sa.Column("fingerprint", sa.String(), nullable=False),
         sa.Column("queue", sa.String(), nullable=False),
         sa.Column("reason", sa.String(), nullable=False),
         sa.Column("task", sa.String()),
         sa.Column("task_id", sa.String()),
         sa.Column("transfer_id", sa.Uuid()),
-        sa.Column("deliveries", sa.Integer()),
+        sa.Column("deaths", sa.Integer()),
         sa.Column("detail", JSONB),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_dead_letters")),
+        sa.UniqueConstraint("fingerprint", name=op.f("uq_dead_letters_fingerprint")),
         schema="argosy",
     )
     for column in ("transfer_id", "at"):
@@ -170,7 +180,7 @@ def downgrade() -> None:
     for name in (*LIMITS, "weight"):
         op.drop_column("agents", name, schema="argosy")
     _due("state IN ('queued', 'assembling')")
-    for name in INDEXES:
+    for name in (*INDEXES, "uq_transfers_retry_of"):
         op.drop_index(name, "transfers", schema="argosy")
     op.execute("ALTER TABLE argosy.transfers DROP CONSTRAINT ck_transfers_priority")
     for name in ("retry_of", "tombstone", "admitted_at", "turn_at", "priority"):

@@ -184,7 +184,10 @@ def refused(what: str, refusal: Refusal, retry_after: float | None = None) -> Er
     who = "Storage" if refusal.from_storage else "a gateway"
     said = ": ".join(filter(None, (refusal.code, _printable(refusal.message))))
     answer = f"{refusal.status} ({said})" if said else str(refusal.status)
-    return trait.error(f"{what}: {who} answered {answer}; {trait.advice}", None, retry_after)
+    error = trait.error(f"{what}: {who} answered {answer}; {trait.advice}", None, retry_after)
+    if isinstance(error, StorageUnavailable):
+        error.away = refusal.status >= 500 and refusal.code != "SlowDown"
+    return error
 
 
 def unreachable(what: str, cause: httpx.HTTPError | httpx.StreamError | httpx.InvalidURL) -> Error:
@@ -193,10 +196,12 @@ def unreachable(what: str, cause: httpx.HTTPError | httpx.StreamError | httpx.In
     if isinstance(cause, httpx.LocalProtocolError | httpx.UnsupportedProtocol | httpx.InvalidURL):
         return StorageRefused(f"{what}: the request cannot be sent ({kind}); check SUPABASE_URL")
     detail = _printable(str(cause))
-    return StorageUnavailable(
+    error = StorageUnavailable(
         f"{what}: Storage was not reached or cut the connection "
         f"({kind}{': ' if detail else ''}{detail}); {_BUSY.advice}"
     )
+    error.away = True
+    return error
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

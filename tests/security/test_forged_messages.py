@@ -195,6 +195,7 @@ def _forged(deployment: Deployment, victim: str) -> list[amqp.Message]:
         "transfer.cleanup": [victim],
         "transfer.resume": [],
         "transfer.reconcile": [],
+        "transfer.bury": [],
     }
     another = seal(deployment.settings, "transfer.plan", (str(uuid4()),))
     marks = [{}, {SEAL_HEADER: "0" * 64}, {SEAL_HEADER: another}, {SEAL_HEADER: [another]}]

@@ -16,6 +16,7 @@ from typing import Any
 from argosy.errors import Error
 from argosy.reference import FileReference
 from models.reconcile import pages
+from tasks.messages import DEAD
 from tests.faults import history
 from tests.faults.harness.answers import Answers
 from tests.faults.harness.asked import Answer, Asked
@@ -24,7 +25,6 @@ from tests.faults.harness.load import Load
 from tests.faults.harness.settle import Still
 from tests.faults.harness.stored import content_of
 from tests.faults.harness.world import World
-from worker.queues import DEAD
 
 ENDS = ("completed", "failed", "cancelled", "expired")
 WHOLE = ("completed", "expired")

@@ -7,9 +7,9 @@ import time
 import httpx
 from sqlalchemy.exc import DBAPIError
 
+from tasks.messages import DEAD
 from tests.faults.harness.load import Load
 from tests.faults.harness.world import World
-from worker.queues import DEAD
 
 LONGEST_SECONDS = 300.0
 
