@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -171,7 +172,7 @@ STATES = {
 def test_what_was_marked_as_sent_and_was_not_comes_again(ledger: Ledger, what: str) -> None:
     """As where the task is killed after its transaction, before or while it sends."""
     collect = COLLECTORS[what]
-    one = ledger.transfer(STATES[what], parts=1)
+    one = ledger.transfer(STATES[what], parts=1, admitted_at=datetime.now(UTC))
     ledger.do(lambda session: add(session, one, one, {}, 0))
     _end(ledger, one)
     for time in range(3):
