@@ -45,21 +45,23 @@ MEDIA := tests/unit/media tests/unit/coding tests/integration/test_content.py \
 	tests/integration/test_copies.py tests/integration/test_delete.py \
 	tests/integration/client/test_encoded.py tests/integration/client/test_encoded_faults.py \
 	tests/faults/test_processing_kills.py
-FAULTS := tests/faults/test_mutations.py
+FAULTS := tests/faults/test_mutations.py tests/faults/test_leaving.py \
+	tests/faults/test_rolling_restart.py tests/faults/test_upgrade.py \
+	tests/faults/test_broker_wiped.py tests/faults/test_poison.py \
+	tests/faults/test_storage_away.py tests/integration/test_probes.py
 
 .PHONY: test
 test: $(INSTALLED) broker ## Run every test but those of the lanes below (ARGS="-k upload")
 	$(BIN)/python -m pytest $(AT_ONCE) --ignore=tests/security \
-		$(LOCAL:%=--ignore=%) $(MEDIA:%=--ignore=%) \
-		$(FAULTS:%=--ignore=%) $(ARGS)
+		$(LOCAL:%=--ignore=%) $(MEDIA:%=--ignore=%) $(FAULTS:%=--ignore=%) $(ARGS)
 
 .PHONY: test-media
 test-media: $(INSTALLED) broker ## Run the tests of what is made of files: thumbnails, compression, copies
 	$(BIN)/python -m pytest $(AT_ONCE) $(MEDIA) $(ARGS)
 
 .PHONY: test-faults
-test-faults: $(INSTALLED) broker ## Switch off one rule of the design at a time: it must be noticed
-	$(BIN)/python -m pytest $(FAULTS) $(ARGS)
+test-faults: $(INSTALLED) broker ## Run the tests of what goes away: rules, workers, servers, versions
+	$(BIN)/python -m pytest $(AT_ONCE) $(FAULTS) $(ARGS)
 
 .PHONY: test-security
 test-security: $(INSTALLED) broker ## Run the attacks, and every cell of the access matrix
