@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import func, update
+from sqlalchemy import ColumnElement, and_, func, or_, update
 from sqlalchemy.orm import Session
 
 from models.chunk import Chunk, ChunkState
 from models.derivative import Derivative, Making
-from models.transfer import Transfer
+from models.transfer import ENDED, State, Transfer
 from models.transitions import record
 
 LEFT = "Its worker was asked to end."
 """Why work is handed back; nobody is blamed, so the try does not count."""
 
+LIVE = [state for state in State if state not in ENDED]
 _NO_SYNC = {"synchronize_session": False}
 
 
@@ -55,6 +56,7 @@ def _hand_back_stages(session: Session, workers: Sequence[str]) -> int:
     given = session.execute(
         update(Transfer)
         .where(Transfer.worker.in_(workers), Transfer.lease_until.is_not(None))
+        .where(or_(Transfer.state.in_(LIVE), _is_to_be_cleaned()))
         .values(**_free(Transfer))
         .returning(Transfer.id, Transfer.epoch, Transfer.worker)
         .execution_options(**_NO_SYNC)
@@ -69,6 +71,11 @@ def _hand_back_stages(session: Session, workers: Sequence[str]) -> int:
             detail={"message": LEFT, "retry_in": 0},
         )
     return len(given)
+
+
+def _is_to_be_cleaned() -> ColumnElement[bool]:
+    ended = Transfer.state.in_((State.FAILED, State.CANCELLED))
+    return and_(ended, Transfer.cleaned_at.is_(None))
 
 
 def _hand_back_derivatives(session: Session, workers: Sequence[str]) -> int:

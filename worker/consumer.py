@@ -77,7 +77,10 @@ class FleetConsumer(Consumer):
         log.info("worker.takes_no_more", given_back=len(waiting))
 
     def _children(self) -> list[int]:
-        return list(self.pool.info["processes"])
+        try:
+            return list(self.pool.info["processes"])
+        except AttributeError:  # the pool has ended already
+            return []
 
     def connect(self) -> Any:
         """The broker may be another than before, or have lost everything: declare what there is.

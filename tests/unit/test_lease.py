@@ -11,7 +11,8 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
 from tasks import lease as lease_module
-from tasks.lease import Lease, LeaseLost
+from tasks.lease import HandBack, Lease, LeaseLost
+from tasks.leaving import leaving
 
 SOON = 0.6
 POLL = 0.01
@@ -156,3 +157,11 @@ def test_work_that_gets_on_is_renewed_however_long_it_takes() -> None:
             assert time.monotonic() < end
             time.sleep(SOON / 10)
         assert lease._thread.is_alive()
+
+
+def test_a_worker_that_has_to_go_lets_go_at_the_next_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Lease(lambda: True, 60) as lease:
+        lease.check()
+        monkeypatch.setattr(leaving, "now", True)
+        with pytest.raises(HandBack):
+            lease.check()
