@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
@@ -63,6 +64,7 @@ class Chaos:
         self._load, self._planned = load, planned
         self._over = threading.Event()
         self._threads: list[threading.Thread] = []
+        self._targets: dict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def look(self, seconds: float) -> None:
         """Begin what is due so many seconds after the start."""
@@ -83,7 +85,8 @@ class Chaos:
         scene = Scene(self._load.world, self._load, planned.target, Random(planned.seed))
         facts = {"kind": kind.name, "target": planned.target}
         try:
-            with kind.breaking(scene) as hit:
+            # One that takes long to come back is broken again only then.
+            with self._targets[planned.target], kind.breaking(scene) as hit:
                 journal.note("fault", **facts, hit=hit, seconds=round(planned.seconds, 1))
                 self._over.wait(planned.seconds)
         except Exception as error:  # the fleet is to be judged, not the hammer: said, and mended
