@@ -95,9 +95,8 @@ def test_a_file_that_is_gone_makes_room(
     limit(max_bytes=1000)
     first = upload(deployment, sender, 900)
     refused(sender.upload(deployment.make_file("second.bin", 900)))
-    deployment.query(
-        "UPDATE argosy.transfers SET state = 'expired' WHERE id = :id RETURNING id", id=first.id
-    )
+    deleted = transfer.delete.apply_async((first.document(),), headers=sender.headers)
+    result_of(deleted)
     upload(deployment, sender, 900)
 
 
