@@ -115,7 +115,7 @@ ENTRIES = MappingProxyType(
             "worker.cli:gateway",
             "Print nginx's configuration: a gateway with CORS in front of Supabase.",
         ),
-        dead=("commands.dead:dead", "List the messages that the broker gave up."),
+        dead=("commands.dead:dead", "List the messages that the broker gave up, the newest first."),
         sweep=("commands.sweep:sweep", "Remove the files whose time is over."),
         reconcile=(
             "commands.reconcile:reconcile",

@@ -263,13 +263,13 @@ OPEN = {
     ),
     "an older schema": (
         "UPDATE argosy.alembic_version SET version_num = '0002'",
-        "UPDATE argosy.alembic_version SET version_num = '0005'",
+        "UPDATE argosy.alembic_version SET version_num = '0006'",
         "policies",
         "the schema is at revision 0002",
     ),
     "a newer schema": (
         "UPDATE argosy.alembic_version SET version_num = '9999'",
-        "UPDATE argosy.alembic_version SET version_num = '0005'",
+        "UPDATE argosy.alembic_version SET version_num = '0006'",
         "policies",
         "revision 9999, which this version of Argosy does not know",
     ),
