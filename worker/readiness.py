@@ -22,8 +22,11 @@ from worker.finding import Finding, Unwell
 QUEUES = (
     "argosy.requests",
     "argosy.control",
+    "argosy.chunks.urgent",
     "argosy.chunks",
+    "argosy.chunks.bulk",
     "argosy.finish",
+    "argosy.media",
     "argosy.upkeep",
     "argosy.dead",
 )
