@@ -328,7 +328,8 @@ def store_chunk(
         soon = func.now() + timedelta(seconds=republish_seconds)
         advance(session, transfer, State.ASSEMBLING, republish_at=soon)
         return Stored(won=True, assembling=True, bytes_done=transfer.bytes_done)
-    goes_on = transfer.chunks_left and transfer.state == State.MOVING
+    is_part = chunk.number != DIGEST  # the window is the parts'; the digest was beside it
+    goes_on = is_part and transfer.chunks_left and transfer.state == State.MOVING
     opened = open_window(session, transfer.id, 1, republish_seconds) if goes_on else ()
     return Stored(
         won=True,

@@ -571,6 +571,21 @@ def test_never_more_than_a_window_is_on_its_way(ledger: Ledger, window: int) -> 
     assert ledger.row(transfer).state == "assembling"
 
 
+def test_the_slot_of_the_checksums_is_not_the_next_parts(ledger: Ledger) -> None:
+    transfer = ledger.transfer()
+
+    def prepare(session: Session) -> None:
+        lay_out(session, transfer, 50, 10, digest=True)
+        session.get_one(Transfer, transfer).chunks_left = 6
+        open_window(session, transfer, 2 + 1, 1000)
+
+    ledger.do(prepare)
+    first = ledger.store(ledger.hold(transfer, DIGEST), None)
+    assert (first.won, first.next_number) == (True, None)
+    assert _states(ledger, transfer) == ["queued"] * 2 + ["waiting"] * 3
+    assert ledger.store(ledger.hold(transfer, 1)).next_number == 3
+
+
 def test_parts_stored_at_once_open_different_slots(ledger: Ledger) -> None:
     for _ in range(5):
         transfer = _laid_out(ledger, 20)
