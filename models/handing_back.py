@@ -16,7 +16,7 @@ from models.transitions import record
 LEFT = "Its worker was asked to end."
 """Why work is handed back; nobody is blamed, so the try does not count."""
 
-LIVE = [state for state in State if state not in ENDED]
+_LIVE = [state for state in State if state not in ENDED]
 _NO_SYNC = {"synchronize_session": False}
 
 
@@ -56,7 +56,7 @@ def _hand_back_stages(session: Session, workers: Sequence[str]) -> int:
     given = session.execute(
         update(Transfer)
         .where(Transfer.worker.in_(workers), Transfer.lease_until.is_not(None))
-        .where(or_(Transfer.state.in_(LIVE), _is_to_be_cleaned()))
+        .where(or_(Transfer.state.in_(_LIVE), _is_to_be_cleaned()))
         .values(**_free(Transfer))
         .returning(Transfer.id, Transfer.epoch, Transfer.worker)
         .execution_options(**_NO_SYNC)

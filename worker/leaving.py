@@ -80,7 +80,7 @@ class Departure:
             self._asked.get(timeout=seconds)
 
     def _signal_children(self, number: int) -> None:
-        for pid in self._pids:
+        for pid in self._pids.intersection(self._children()):  # no other process has its pid yet
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
 

@@ -11,6 +11,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,8 +38,12 @@ class Sign:
         self.show()
 
     def show(self) -> None:
-        """Write the moment, and whose sign it is, over what is there."""
-        os.pwrite(self._file, f"{self._clock():020.3f} {os.getpid():010}\n".encode(), 0)
+        """Write the moment, and whose sign it is, over what is there.
+
+        Where the disk does not let it, the sign grows old, and nothing else happens.
+        """
+        with suppress(OSError):
+            os.pwrite(self._file, f"{self._clock():020.3f} {os.getpid():010}\n".encode(), 0)
 
     def remove(self) -> None:
         """Leave no file behind. Another thread may still show it, to nobody."""

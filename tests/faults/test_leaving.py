@@ -27,6 +27,7 @@ from tests.faults.leaving import (
     without_fleet,
 )
 from tests.integration.client.gate import Gate, gate_to
+from worker.queues import QUEUES
 
 SIZE = 130 * MB
 PARTS = 8
@@ -55,8 +56,8 @@ def from_agent(fragile: Deployment) -> Iterator[Sender]:
         if isinstance(worker, Worker):
             worker.stop()
     with Connection(fragile.environment["BROKER_URL"]) as connection:
-        for queue in ("argosy.requests", "argosy.control", "argosy.chunks", "argosy.upkeep"):
-            connection.default_channel.queue_purge(queue)
+        for queue in QUEUES:
+            connection.default_channel.queue_purge(queue.name)
     fragile.clear_spool()
 
 
