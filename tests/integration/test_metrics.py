@@ -13,12 +13,12 @@ from uuid import uuid4
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy.orm import Session
 
-from models import DeadLetter, Heartbeat, Round
+from models import DeadLetter, Heartbeat, Round, Transfer
 from models.difference import DEEP, Differing
 from tests.deployment import ARGOSY, AgentInTest, Deployment
-from tests.integration.reconciling import Maker, end_of
-from worker.metrics import MOST
+from worker.metrics import MOST, transfers
 
 Samples = dict[tuple[str, ...], float]
 
@@ -80,23 +80,55 @@ _COUNTED = ("argosy_round_count", "reconcile")
 
 
 def test_what_waits_and_what_moves(deployment: Deployment, agent: AgentInTest) -> None:
-    maker = Maker(deployment, agent)
-    before = scraped(deployment)
+    """In one transaction that nobody else sees: what waits in a fleet soon has its turn."""
     long_ago = datetime.now(UTC) - timedelta(days=3)
-    waits = maker.transfer(maker.path(), priority="bulk", created_at=long_ago)
-    runs = maker.transfer(maker.path(), kind="upload", admitted_at=long_ago)
-    held = maker.transfer(maker.path(), kind="upload", state="paused")
-    with end_of(deployment, waits, runs, held):
-        told = scraped(deployment)
-    for name in (
-        ("argosy_transfers", "download", "queued"),
-        ("argosy_transfers", "upload", "queued"),
-        ("argosy_transfers", "upload", "paused"),
-        ("argosy_transfers_waiting", "bulk"),
-        ("argosy_transfers_running",),
-    ):
-        assert told[name] >= before.get(name, 0) + 1, name
-    assert told["argosy_oldest_waiting_seconds", "bulk"] == pytest.approx(3 * 86_400, abs=600)
+
+    def compare(session: Session) -> tuple[Samples, Samples]:
+        before = _told(session)
+        session.add(_transfer(agent, priority="bulk", created_at=long_ago))
+        session.add(_transfer(agent, kind="upload", admitted_at=long_ago))
+        session.add(_transfer(agent, kind="upload", state="paused"))
+        session.flush()
+        after = _told(session)
+        session.rollback()
+        return before, after
+
+    before, told = deployment.transact(compare)
+    more = {name: told[name] - before[name] for name in told if told[name] != before[name]}
+    oldest = more.pop(("argosy_oldest_waiting_seconds", "bulk"))
+    assert oldest == pytest.approx(3 * 86_400, abs=600)
+    assert more == {
+        ("argosy_transfers", "download", "queued"): 1,
+        ("argosy_transfers", "upload", "queued"): 1,
+        ("argosy_transfers", "upload", "paused"): 1,
+        ("argosy_transfers_waiting", "bulk"): 1,
+        ("argosy_transfers_running",): 1,
+    }
+
+
+def _transfer(agent: AgentInTest, **columns: Any) -> Transfer:
+    identity = uuid4()
+    common: dict[str, Any] = {
+        "id": identity,
+        "kind": "download",
+        "agent_id": agent.id,
+        "request_sha256": "",
+        "bucket": "agent-transfers",
+        "object_name": f"{agent.id}/{identity}/x",
+        "name": "x",
+        "content_type": "text/plain",
+        "path": "/nowhere",
+    }
+    return Transfer(**{**common, **columns})
+
+
+def _told(session: Session) -> Samples:
+    return {
+        (sample.name, *(sample.labels[label] for label in sorted(sample.labels))): sample.value
+        for family in transfers(session)
+        for sample in family.samples
+        if sample.labels.get("priority") != "normal"
+    }
 
 
 def test_heartbeats_and_dead_letters(deployment: Deployment) -> None:
