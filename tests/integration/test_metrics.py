@@ -131,11 +131,15 @@ def _told(session: Session) -> Samples:
     }
 
 
+def _dead_letter(reason: str, **columns: Any) -> DeadLetter:
+    return DeadLetter(fingerprint=uuid4().hex, queue="argosy.chunks", reason=reason, **columns)
+
+
 def test_heartbeats_and_dead_letters(deployment: Deployment) -> None:
     now = datetime.now(UTC)
     letters = [
-        DeadLetter(queue="argosy.chunks", reason="delivery_limit", at=now),
-        DeadLetter(queue="argosy.chunks", reason="delivery_limit", at=now - timedelta(days=2)),
+        _dead_letter("delivery_limit", at=now),
+        _dead_letter("delivery_limit", at=now - timedelta(days=2)),
     ]
     before = scraped(deployment).get(("argosy_dead_letters_day", "delivery_limit"), 0)
     with rows(deployment, Heartbeat(name="tested", at=now - timedelta(hours=1)), *letters):
@@ -146,7 +150,7 @@ def test_heartbeats_and_dead_letters(deployment: Deployment) -> None:
 
 
 def test_a_label_has_few_values(deployment: Deployment) -> None:
-    letters = [DeadLetter(queue="x", reason=uuid4().hex) for _ in range(3 * MOST)]
+    letters = [_dead_letter(uuid4().hex) for _ in range(3 * MOST)]
     with rows(deployment, *letters):
         told = scraped(deployment)
     assert len([key for key in told if key[0] == "argosy_dead_letters_day"]) == MOST

@@ -32,7 +32,7 @@ CALLERS = {
     "decide": {"argosy_fleet", "fleet"},
     "token_issued": {"supabase_auth_admin"},
     "password_attempted": {"supabase_auth_admin"},
-    **{function: {"argosy_fleet", "fleet"} for function in BOOKS},
+    **{function: {"argosy_fleet", "fleet"} for function in (*BOOKS, "last_stored")},
 }
 """Who may call what, besides the owner; any other function nobody."""
 
