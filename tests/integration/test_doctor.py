@@ -18,6 +18,7 @@ from argosy.settings import FleetSettings
 from tests.deployment import AgentInTest, Deployment, remote
 from worker.doctor.access import OPERATIONS, Verdict, examine_access
 from worker.doctor.checks import CHECKS, examine
+from worker.revisions import newest
 
 pytestmark = pytest.mark.skipif(remote(), reason="it breaks the project that it looks at")
 
@@ -263,13 +264,13 @@ OPEN = {
     ),
     "an older schema": (
         "UPDATE argosy.alembic_version SET version_num = '0002'",
-        "UPDATE argosy.alembic_version SET version_num = '0006'",
+        f"UPDATE argosy.alembic_version SET version_num = '{newest()}'",
         "policies",
         "the schema is at revision 0002",
     ),
     "a newer schema": (
         "UPDATE argosy.alembic_version SET version_num = '9999'",
-        "UPDATE argosy.alembic_version SET version_num = '0006'",
+        f"UPDATE argosy.alembic_version SET version_num = '{newest()}'",
         "policies",
         "revision 9999, which this version of Argosy does not know",
     ),
