@@ -7,7 +7,7 @@ changes those that still differ and that nothing keeps. It returns their keys.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID
@@ -21,10 +21,10 @@ from models.derivative import Derivative, Making
 from models.difference import Difference, Differing
 from models.following import forget_all
 from models.grant import Grant
-from models.grants import revoke_all
-from models.moments import iso
+from models.grants import revoke_of
 from models.pin import Pin
 from models.reconcile import DERIVATIVES, FILES, GRANTS, LEASES, PINS, Book, Page, look_again
+from models.tombstone import MISSING, told, tombstone
 from models.transfer import State, Transfer
 from models.transitions import advance, record
 
@@ -43,16 +43,15 @@ def expire_files(session: Session, page: Page, older_than: float) -> set[str]:
 
 
 def _expire(session: Session, transfer: Transfer) -> bool:
-    why = {"why": "object missing", "by": BY}
-    stone = {"at": iso(datetime.now(UTC)), **why}
+    had = revoke_of(session, transfer.bucket, {transfer.id: transfer.object_name})
+    stone = tombstone(MISSING, by=BY, objects=0, size=0, readers=had.get(transfer.id, ()))
     completed = transfer.ended_at  # that stays as it was
     ended = advance(
-        session, transfer, State.EXPIRED, detail=why, tombstone=stone, ended_at=completed
+        session, transfer, State.EXPIRED, detail=told(stone), tombstone=stone, ended_at=completed
     )
     if ended is None:
         return False
     for path in (transfer.object_name, *forget_all(session, transfer.id)):
-        revoke_all(session, bucket=transfer.bucket, path=path)
         session.execute(delete(Pin).where(Pin.bucket == transfer.bucket, Pin.path == path))
     return True
 

@@ -13,6 +13,8 @@ EXPIRED = "expired"
 """Why: its time had ended."""
 DELETED = "deleted"
 """Why: an agent has deleted it."""
+MISSING = "object missing"
+"""Why: its object was gone, and nobody had deleted it through the fleet."""
 MOST_READERS = 1000
 """Grantees that one tombstone remembers."""
 
@@ -57,6 +59,8 @@ def epitaph(transfer: Transfer, name: str | None = None) -> str:
     at = _moment(datetime.fromisoformat(said["at"])) if "at" in said else "an unknown time"
     if said.get("why") == DELETED:
         return f"{called} was deleted by {said.get('by')} at {at}."
+    if said.get("why") == MISSING:
+        return f"{called} was found gone from Storage at {at}; the fleet has not removed it."
     return f"{called} was removed at {at}: its time had ended at {_moment(transfer.expires_at)}."
 
 

@@ -17,6 +17,7 @@ import pytest
 from argosy.errors import TransferCancelled
 from argosy.reference import FileReference
 from models.difference import Difference
+from models.tombstone import epitaph
 from tasks import transfer
 from tests.conftest import MB, RESULT_SECONDS, Sender
 from tests.deployment import ARGOSY, AgentInTest, Deployment, deployed, remote, until
@@ -268,6 +269,10 @@ def test_a_lost_file_takes_its_grants_and_pins_along(
     maker.lose(file.path)
     age(deployment)
     assert repaired(deployment) == {file.path: Outcome.REPAIRED}
+    row = deployment.transfer(str(file.id))
+    assert row.tombstone is not None
+    assert row.tombstone["readers"] == [str(other.id)]
+    assert "found gone from Storage" in epitaph(row)
     [[left]] = deployment.query(
         "SELECT (SELECT count(*) FROM argosy.grants WHERE starts_with(path, :folder)) "
         "+ (SELECT count(*) FROM argosy.pins WHERE path = :path)",
