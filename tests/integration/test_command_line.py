@@ -370,6 +370,7 @@ def waiting(deployment: Deployment, *, agent: str, **columns: Any) -> Iterator[s
         "name": "waiting\x1b.bin",
         "content_type": "text/plain",
         "path": f"{deployment.spool}/not-there",
+        "admitted_at": datetime.now(UTC),
         "republish_at": later,
     }
     deployment.transact(lambda session: session.add(Transfer(**{**common, **columns})))
@@ -429,7 +430,7 @@ def test_the_operator_watches(shell: Shell, operator: Shell, deployment: Deploym
             lambda: operator("history", "--all", "--limit", "10"),
         )
         assert (status["agent"], status["state"]) == (shell.agent, "queued")
-        assert "transfers are before it" in " ".join(status["waits"]).replace(" is ", "s are ")
+        assert "it has its turn" in " ".join(status["waits"])
         assert f"\n{held}  " in history.stdout.decode()
 
         watching = operator.start("watch", "--interval", "0.2")
