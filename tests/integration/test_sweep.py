@@ -8,10 +8,12 @@ from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session
 
 from argosy.reference import FileReference
 from argosy.storage.body import BytesBody
+from models.last_stored import last_stored
 from models.sweep import claim_batch
 from tasks import transfer
 from tests.deployment import AgentInTest, Deployment, until
@@ -240,6 +242,32 @@ def test_a_file_of_parts_is_not_taken_for_stored_anew(
     let_expire(deployment, file.id)
     assert sweep(deployment).ids == [str(file.id)]
     assert deployment.objects(owner.agent) == []
+
+
+def test_what_cannot_be_seen_is_not_taken_for_gone(
+    deployment: Deployment, owner: Requester
+) -> None:
+    """Where the policies bind the function's owner too, it fails, and tells of nothing missing."""
+    file = owner.store(b"there")
+    mine = deployment.query("SELECT current_user AS name")[0].name
+    deployment.transact(lambda session: session.execute(text("CREATE ROLE bound NOLOGIN")))
+
+    def ask(session: Session) -> None:
+        for statement in (
+            f'GRANT bound TO "{mine}"',
+            "GRANT USAGE, CREATE ON SCHEMA argosy TO bound",
+            "GRANT USAGE ON SCHEMA storage TO bound",
+            "GRANT SELECT ON argosy.buckets, storage.objects TO bound",
+            "ALTER FUNCTION argosy.last_stored(text, text[]) OWNER TO bound",
+        ):
+            session.execute(text(statement))
+        last_stored(session, file.bucket, [file.path])
+
+    try:
+        with pytest.raises(ProgrammingError, match="row-level security"):
+            deployment.transact(ask)
+    finally:
+        deployment.transact(lambda session: session.execute(text("DROP ROLE bound")))
 
 
 # By the clock
