@@ -34,7 +34,7 @@ def _dead_pid() -> int:
 def test_a_worker_that_lives(folder: Path) -> None:
     _shown(folder, signs.MAIN)
     _shown(folder, "child-1", ago=AT_MOST + 1)
-    _shown(folder, "child-2", ago=AT_MOST - 1)
+    _shown(folder, "child-2", ago=AT_MOST / 2)
     assert signs.why_unwell(folder, AT_MOST) is None
 
 
