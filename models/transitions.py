@@ -227,12 +227,13 @@ def release(
 ) -> None:
     """Give a claimed stage back, to be taken again after `retry_in` seconds.
 
-    What was not tried is noted once.
+    Once, also where this is repeated because the answer to a commit was lost. What was not
+    tried is noted once.
     """
     result = session.execute(
         update(Transfer)
         .where(Transfer.id == transfer.id, Transfer.epoch == transfer.epoch)
-        .where(Transfer.state == transfer.state)
+        .where(Transfer.state == transfer.state, Transfer.lease_until.is_not(None))
         .values(
             lease_until=None,
             republish_at=func.now() + timedelta(seconds=retry_in),

@@ -311,6 +311,17 @@ def test_the_claim_ends_with_the_stage(ledger: Ledger) -> None:
     assert not ledger.do(lambda session: renew_stage(session, held, 1000))
 
 
+def test_a_stage_is_put_back_once(ledger: Ledger) -> None:
+    transfer = ledger.transfer(State.QUEUED)
+    held = ledger.do(staging(transfer))
+    assert held
+    away = StorageUnavailable("away")
+    for _ in range(2):  # the answer to the first commit was lost
+        ledger.do(lambda session: release(session, held, away, retry_in=5, blameless=True))
+    assert ledger.row(transfer).attempts == 0
+    assert ledger.events(transfer) == ["transfer.put_back"]
+
+
 def test_a_claim_is_renewed_only_while_the_transfer_moves(ledger: Ledger) -> None:
     transfer = ledger.transfer(parts=1)
     held = ledger.hold(transfer)
