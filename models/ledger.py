@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -142,13 +142,19 @@ def fill_window(
 
 
 def due_windows(
-    session: Session, *, window: int, limit: int, republish_seconds: float
+    session: Session,
+    *,
+    window: int,
+    window_of: Callable[[Session, UUID], int],
+    limit: int,
+    republish_seconds: float,
 ) -> Sequence[tuple[UUID, str, int]]:
     """Chunks that wait for a turn although their transfer's window is not full; marked as sent.
 
     Whoever stores a chunk opens the next one in the same transaction, so there are none as a
     rule: an older version may have left some, or a smaller window. What is neither stored nor
-    on its way waits, so that no ledger is read for it.
+    on its way waits, so that no ledger is read for it. `window` is the widest there is,
+    `window_of` says an agent's.
     """
     on_its_way = (
         select(
@@ -162,7 +168,7 @@ def due_windows(
     )
     number, parts = (func.coalesce(column, 0) for column in on_its_way.c[1:])
     not_full = (
-        select(Transfer.id, Transfer.priority)
+        select(Transfer.id, Transfer.agent_id, Transfer.priority)
         .outerjoin(on_its_way, on_its_way.c.transfer_id == Transfer.id)
         .where(Transfer.state == State.MOVING, Transfer.chunks_left > number, parts < window)
         .order_by(Transfer.id)
@@ -171,8 +177,10 @@ def due_windows(
     )
     return [
         (transfer_id, priority, chunk)
-        for transfer_id, priority in session.execute(not_full).tuples().all()
-        for chunk in fill_window(session, transfer_id, window, republish_seconds)
+        for transfer_id, agent_id, priority in session.execute(not_full).tuples().all()
+        for chunk in fill_window(
+            session, transfer_id, window_of(session, agent_id), republish_seconds
+        )
     ]
 
 

@@ -27,6 +27,7 @@ from tasks.base import FleetTask
 from tasks.fleet import fleet
 from tasks.messages import send_chunks, send_cleanup, send_continuation, send_plan
 from tasks.turns import give_turns
+from tasks.window import window_of
 
 BATCH = 500
 LOCK = 0x4152474F5359  # "ARGOSY": one resume at a time, however many beats there are
@@ -73,7 +74,13 @@ def _collect(session: Session) -> Due:
         first_callers(session, due_plans(session, limit=BATCH, republish_seconds=again)),
         [
             *due_chunks(session, limit=BATCH, republish_seconds=again),
-            *due_windows(session, window=settings.window, limit=BATCH, republish_seconds=again),
+            *due_windows(
+                session,
+                window=settings.window,
+                window_of=window_of,
+                limit=BATCH,
+                republish_seconds=again,
+            ),
         ],
         [
             *due_assemblies(session, limit=BATCH, republish_seconds=again),

@@ -31,8 +31,10 @@ def ledger(engine: Engine) -> Ledger:
     return Ledger(engine)
 
 
-def filling(session: Session) -> Numbers:
-    found = due_windows(session, window=WINDOW, limit=100, republish_seconds=AGAIN)
+def filling(session: Session, own: int = WINDOW) -> Numbers:
+    found = due_windows(
+        session, window=WINDOW, window_of=lambda *_: own, limit=100, republish_seconds=AGAIN
+    )
     return [(transfer_id, number) for transfer_id, _, number in found]
 
 
@@ -80,6 +82,12 @@ def test_a_window_gets_what_it_lacks(ledger: Ledger, opened: int, lacks: int) ->
     assert ledger.do(again) == []
 
 
+def test_the_window_of_a_limited_agent_is_its_own(ledger: Ledger) -> None:
+    moving = planned(ledger, 10, 1)
+    assert ledger.do(lambda session: filling(session, own=1)) == []
+    assert ledger.do(lambda session: filling(session, own=2)) == [(moving, 2)]
+
+
 def test_what_is_held_is_in_the_window_too(ledger: Ledger) -> None:
     moving = planned(ledger, 10, 2)
     ledger.hold(moving, 1)
@@ -112,7 +120,9 @@ def test_a_bounded_number_at_once(ledger: Ledger) -> None:
     filled: list[UUID] = []
     for _ in range(5):
         found = ledger.do(
-            lambda session: due_windows(session, window=1, limit=1, republish_seconds=AGAIN)
+            lambda session: due_windows(
+                session, window=1, window_of=lambda *_: 1, limit=1, republish_seconds=AGAIN
+            )
         )
         filled += [transfer_id for transfer_id, _, _ in found]
     assert (len(filled), set(filled)) == (5, ours)
