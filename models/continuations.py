@@ -85,10 +85,12 @@ def first_callers(
     session: Session, transfer_ids: Sequence[UUID]
 ) -> Sequence[tuple[Continuation, str]]:
     """The same of several transfers, with each one's priority."""
-    query = select(Continuation, Transfer.priority).join(
-        Transfer, Transfer.id == Continuation.task_id
+    found = (
+        select(Continuation, Transfer.priority)
+        .join(Transfer, Transfer.id == Continuation.task_id)
+        .where(Transfer.id.in_(transfer_ids))
     )
-    return session.execute(query.where(Transfer.id.in_(transfer_ids))).tuples().all()
+    return [(caller, priority) for caller, priority in session.execute(found)]
 
 
 def owed(session: Session, transfer_id: UUID, *, but: UUID | None = None) -> Sequence[Continuation]:

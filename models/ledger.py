@@ -177,7 +177,7 @@ def due_windows(
     )
     return [
         (transfer_id, priority, chunk)
-        for transfer_id, agent_id, priority in session.execute(not_full).tuples().all()
+        for transfer_id, agent_id, priority in session.execute(not_full).all()
         for chunk in fill_window(
             session, transfer_id, window_of(session, agent_id), republish_seconds
         )
