@@ -374,7 +374,7 @@ class _Work:
         again = self.ledger.do(
             lambda session: due_chunks(session, limit=100, republish_seconds=1000)
         )
-        self.messages += [number for _, number in again]
+        self.messages += [number for *_, number in again]
 
     @property
     def state(self) -> str:
