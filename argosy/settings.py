@@ -34,8 +34,8 @@ S3_MAX_PART_BYTES = 5 * 1024 * MIB
 """S3: a part is at most 5 GiB."""
 S3_MIN_PART_BYTES = 5 * MIB
 """S3: every part but the last is at least 5 MiB."""
-LEAST_RATE = 64 * 1024
-"""Bytes a second below which a part would take longer than a message may."""
+LEAST_RATE = 256 * 1024
+"""Bytes a second, at which the smallest part takes 20 seconds: so long it keeps a worker."""
 DEVELOPMENT_ORIGINS = tuple(
     f"http://{host}:{port}" for host in ("localhost", "127.0.0.1") for port in (3000, 5173, 8080)
 )

@@ -37,8 +37,8 @@ HANDICAPS: Mapping[Priority, timedelta] = MappingProxyType(
 LOCK = 0x4152474F5455  # "ARGOTU": slots are given out by one at a time
 MOST = 50
 """Turns that are given at once."""
-SLOT_BYTES_PER_SECOND = 16_000_000
-"""Of its rate, for which an agent may hold one more slot than two."""
+SLOT_BYTES_PER_SECOND = 4_000_000
+"""Of its rate, for which an agent may hold one more slot than one."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ CROSS JOIN LATERAL (
 WHERE coalesce(r.number, 0) < a.weight * free.number
     AND coalesce(r.number, 0) < coalesce(a.max_transfers, least( -- which passes over NULL
         cast(:of_agent AS integer), cast(:slots AS integer),
-        2 + coalesce(a.bytes_per_second, cast(:rate AS bigint)) / {SLOT_BYTES_PER_SECOND}))
+        1 + coalesce(a.bytes_per_second, cast(:rate AS bigint)) / {SLOT_BYTES_PER_SECOND}))
 ORDER BY coalesce(r.number, 0)::float8 / a.weight, next.turn_at
 LIMIT 1
 """  # noqa: S608

@@ -38,8 +38,8 @@ from tasks.window import window_of
 log = structlog.get_logger(__name__)
 
 PLANNING = frozenset({State.QUEUED})
-PIECE_SECONDS = 120
-"""What a part may take at the agent's rate; several parts at once share that rate."""
+PIECE_SECONDS = 5
+"""What a part may take at the agent's rate: so long others may wait for the worker that has it."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ def _at_once(transfer: Transfer) -> int:
 
 
 def _at_its_rate(transfer: Transfer) -> int:
-    """Bytes that move within `PIECE_SECONDS`, at least a part's: a message must not take longer."""
+    """Bytes that move within `PIECE_SECONDS`, or the least that a part may have."""
     rate = fleet().throttle.pace(transfer.agent_id).rate
     return S3_MAX_PART_BYTES if rate is None else max(S3_MIN_PART_BYTES, rate * PIECE_SECONDS)
 

@@ -10,7 +10,7 @@ from models import Agent
 from tasks.allowance import Allowance
 from tasks.fleet import fleet
 
-BYTES_PER_SECOND = 32_000_000
+BYTES_PER_SECOND = 64_000_000
 """Of its rate, for which an agent's transfer has one more part on its way."""
 
 

@@ -355,10 +355,10 @@ def test_limit(operator: Operator, name: str) -> None:
 
 def test_a_limit_is_taken_off_and_the_others_stay(operator: Operator, name: str) -> None:
     operator.add(name)
-    operator.run("limit", name, "--stored", "0", "--rate", "64KiB")
+    operator.run("limit", name, "--stored", "0", "--rate", "256KiB")
     said = operator.run("limit", name, "--stored", "none")
-    assert said.stdout == f"Agent {name}: 65.5 kB/s.\n"
-    assert limits_of(operator, name) == {**dict.fromkeys(LIMITS), "rate": 65_536, "weight": 1}
+    assert said.stdout == f"Agent {name}: 262.1 kB/s.\n"
+    assert limits_of(operator, name) == {**dict.fromkeys(LIMITS), "rate": 262_144, "weight": 1}
     operator.run("limit", name, "--rate", "NONE")
     said = operator.run("limit", name, "--rate", "none")
     assert said.stdout == f"Agent {name}: the fleet's own limits.\n"
@@ -369,7 +369,7 @@ def test_a_limit_is_taken_off_and_the_others_stay(operator: Operator, name: str)
         name=name,
     )
     assert [row.detail for row in rows] == [
-        {"name": name, "max_bytes": 0, "bytes_per_second": 65_536},
+        {"name": name, "max_bytes": 0, "bytes_per_second": 262_144},
         {"name": name, "max_bytes": None},
         {"name": name, "bytes_per_second": None},
     ]
@@ -384,7 +384,7 @@ def test_a_limit_is_taken_off_and_the_others_stay(operator: Operator, name: str)
         (("--stored", "10XB"), "is no size"),
         (("--stored", "10iB"), "is no size"),
         (("--stored", "10000000TB"), "is not from"),
-        (("--rate", "63KiB"), "is not from 65536"),
+        (("--rate", "255KiB"), "is not from 262144"),
         (("--at-once", "0"), "is not from 1"),
         (("--at-once", "1.5"), "is no number"),
         (("--weight", "none"), "not a valid integer"),

@@ -152,14 +152,14 @@ def test_an_agents_own_limit_holds(harbour: Harbour) -> None:
 
 
 def test_an_agent_with_a_rate_holds_what_moves_at_it(harbour: Harbour) -> None:
-    slow, faster = harbour.agent(bytes_per_second=65_536), harbour.agent(bytes_per_second=33 * MB)
-    told, usual = harbour.agent(bytes_per_second=65_536, max_transfers=5), harbour.agent()
+    slow, faster = harbour.agent(bytes_per_second=3 * MB), harbour.agent(bytes_per_second=13 * MB)
+    told, usual = harbour.agent(bytes_per_second=3 * MB, max_transfers=5), harbour.agent()
     agents = (slow, faster, told, usual)
     for agent in agents:
         harbour.wait(agent, 10)
-    slots = Slots(1000, rate=16 * MB)
+    slots = Slots(1000, rate=5 * MB)
     harbour.admit(slots)
-    assert harbour.running() == {slow: 2, faster: 4, told: 5, usual: 3}
+    assert harbour.running() == {slow: 1, faster: 4, told: 5, usual: 2}
     assert not any(harbour.has_room(agent, slots) for agent in agents)
 
 

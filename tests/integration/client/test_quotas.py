@@ -300,7 +300,7 @@ def test_usage(
     told = client.usage()
     assert (told.stored, told.day, told.weight) == (0, 0, 1)
     assert (told.stored_limit, told.day_limit, told.at_once, told.rate) == (None,) * 4
-    limit(max_bytes=5000, max_bytes_per_day=6000, max_transfers=3, bytes_per_second=70_000)
+    limit(max_bytes=5000, max_bytes_per_day=6000, max_transfers=3, bytes_per_second=300_000)
     file = upload(deployment, sender, 1000)
     result_of(sender.download(file.document(), spool / "back.bin"))
     assert client.usage().model_dump() == {
@@ -309,7 +309,7 @@ def test_usage(
         "day": 2000,
         "day_limit": 6000,
         "at_once": 3,
-        "rate": 70_000,
+        "rate": 300_000,
         "weight": 1,
     }
 
