@@ -39,6 +39,8 @@ INDEXES = {
 """Each has the rows on their way only: quickly made, however many have ended."""
 USAGE = "ix_transfers_usage"
 """What an agent has stored and moved, without a look at its rows; it has all of them."""
+WHOLE_INDEXES = {f"transfers.{USAGE}"}
+"""Nobody writes while it is made. No version was released before, so that no table is large."""
 DERIVED = "ix_derivatives_made"
 LIMITS = {
     "max_bytes": sa.BigInteger,

@@ -36,12 +36,14 @@ class Fragile:
 
     @contextmanager
     def holding_up(self, which: Callable[[Passing], bool]) -> Iterator[None]:
-        """Requests of a kind do not get through in here."""
+        """Requests of a kind do not get through in here, nor afterwards: who sent them is dead."""
         through = threading.Event()
 
-        def wait(passing: Passing) -> None:
-            if which(passing):
-                through.wait()
+        def wait(passing: Passing) -> int | None:
+            if not which(passing):
+                return None
+            through.wait()
+            return 0
 
         self.gate.fault = wait
         try:
