@@ -114,10 +114,12 @@ def state_of(deployment: Deployment, file: UUID | str) -> str:
     return deployment.transfer(str(file)).state
 
 
-def many(deployment: Deployment, owner: AgentInTest, count: int, *, objects: bool = True) -> None:
+def many(
+    deployment: Deployment, owner: AgentInTest, count: int, *, objects: bool = True
+) -> list[str]:
     """As many files whose time is over: rows, and with `objects` their rows in Storage."""
     where = {"agent": owner.id, "bucket": deployment.settings.bucket, "count": count}
-    _enter(deployment, where)
+    entered = _enter(deployment, where)
     if objects:
         deployment.query(
             "INSERT INTO storage.objects (bucket_id, name, metadata) "
@@ -125,10 +127,11 @@ def many(deployment: Deployment, owner: AgentInTest, count: int, *, objects: boo
             "WHERE agent_id = :agent RETURNING id",
             agent=owner.id,
         )
+    return entered
 
 
-def _enter(deployment: Deployment, where: dict[str, Any]) -> None:
-    deployment.query(
+def _enter(deployment: Deployment, where: dict[str, Any]) -> list[str]:
+    rows = deployment.query(
         "INSERT INTO argosy.transfers (id, kind, state, agent_id, request_sha256, bucket, "
         "object_name, name, content_type, path, size, ended_at, expires_at) "
         "SELECT id, 'upload', 'completed', :agent, '', :bucket, "
@@ -138,6 +141,7 @@ def _enter(deployment: Deployment, where: dict[str, Any]) -> None:
         "RETURNING id",
         **where,
     )
+    return [str(row.id) for row in rows]
 
 
 def live(

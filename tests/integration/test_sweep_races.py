@@ -98,13 +98,14 @@ def _refusal(asked: AsyncResult) -> str:
 
 
 def test_two_sweeps_do_everything_once(deployment: Deployment, owner: Requester) -> None:
-    many(deployment, owner.agent, 1200)
+    files = many(deployment, owner.agent, 1200)
     with ThreadPoolExecutor(2) as pool:
         swept = list(pool.map(lambda _: sweep(deployment), range(2)))
+    # What other tests have left may be over just now, and goes in the same rounds.
     went = Counter(file for one in swept for file in one.ids)
-    assert (len(went), set(went.values())) == (1200, {1})
-    assert sum(one.counts["removed"] for one in swept) == 1200
-    assert sum(one.counts["objects"] for one in swept) == 1200
+    assert went.keys() >= set(files)
+    assert set(went.values()) == {1}
+    assert sum(one.counts["removed"] for one in swept) == went.total()
     assert deployment.objects(owner.agent) == []
     [row] = deployment.query(
         "SELECT count(*) AS events, count(DISTINCT transfer_id) AS files FROM argosy.events "
