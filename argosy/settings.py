@@ -62,6 +62,16 @@ def _split_paths(value: Any) -> Any:
     return value
 
 
+def _split_spools(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+    names = [name.strip() for name, _, _ in pairs]
+    if len(set(names)) < len(names):
+        raise ValueError("a name is there twice")
+    return {name: folder.strip() for name, (_, _, folder) in zip(names, pairs, strict=True)}
+
+
 def _none_if_empty(value: Any) -> Any:
     return value or None
 
@@ -92,6 +102,11 @@ DatabaseUrl = Annotated[str, _url_with("postgresql", "postgres")]
 HttpUrl = Annotated[str, _url_with("http", "https")]
 SpoolPaths = Annotated[
     tuple[Path, ...], NoDecode, BeforeValidator(_split_paths), AfterValidator(_absolute)
+]
+SpoolName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+SpoolFolder = Annotated[str, StringConstraints(pattern=r"^(/[^/\x00]+)+$")]
+Spools = Annotated[
+    dict[SpoolName, SpoolFolder], NoDecode, BeforeValidator(_split_spools), "names and folders"
 ]
 MediaRange = Annotated[str, StringConstraints(pattern=r"^[a-z0-9.+-]+/([a-z0-9.+-]+|\*)$")]
 Types = Annotated[tuple[MediaRange, ...], NoDecode, BeforeValidator(_split_words)]
@@ -262,6 +277,12 @@ class FleetSettings(MediaSettings, AgentSettings):
     spool: SpoolPaths = Field(
         min_length=1,
         description=f"Folders that sources and destinations are in, separated by `{os.pathsep}`.",
+    )
+    spools: Spools = Field(
+        {},
+        description="Where not every worker has every folder: the folders of the whole fleet, each "
+        "with a name, as in `a=/spool/a,b=/spool/b`. What is in one of them is done by workers "
+        "that have it in `ARGOSY_SPOOL`.",
     )
     bucket_size_limit: int = Field(
         50 * 1024**3, gt=0, description="Bytes that a file in the fleet's buckets may have."

@@ -116,12 +116,12 @@ def _kind(field: FieldInfo) -> str:
         annotation, *rules = get_args(annotation)
     if get_origin(annotation) is Literal:
         return " or ".join(f"`{word}`" for word in get_args(annotation))
+    if said := [rule for rule in rules if isinstance(rule, str)]:
+        return said[0]
     if get_origin(annotation) is tuple:
         return "folders" if get_args(annotation)[0] is Path else "list"
     if get_origin(annotation) is dict:
         return "JSON"
-    if said := [rule for rule in rules if isinstance(rule, str)]:
-        return said[0]
     if annotation is str and any(type(rule).__name__ == "AfterValidator" for rule in rules):
         return "URL"
     names = {bool: "true or false", int: "whole number", float: "number", str: "text"}
@@ -138,7 +138,7 @@ def _limit(rule: Any) -> str:
 def _default(field: FieldInfo) -> str:
     if field.default is PydanticUndefined:
         return "*needed*"
-    if field.default in (None, ()):
+    if field.default in (None, (), {}):
         return "none"
     if isinstance(field.default, dict | tuple):
         return f"`{json.dumps(field.default)}`"

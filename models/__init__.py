@@ -11,6 +11,7 @@ from models.derivative import Derivative, Making
 from models.event import Event, Outcome
 from models.grant import Access, Grant
 from models.heartbeat import Heartbeat
+from models.lane import Lane
 from models.pin import Pin
 from models.provenance import Provenance
 from models.round import Round
@@ -36,6 +37,7 @@ __all__ = [
     "Grant",
     "Heartbeat",
     "Kind",
+    "Lane",
     "Making",
     "Outcome",
     "Pin",

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from models.batch import at_once
 from models.continuation import Continuation
 from models.derivative import Derivative
+from models.lane import Lane
 from models.transfer import ENDED, State, Transfer
 
 MOST_PUBLICATIONS = 30
@@ -83,14 +84,14 @@ def first_caller(session: Session, transfer_id: UUID) -> Continuation | None:
 
 def first_callers(
     session: Session, transfer_ids: Sequence[UUID]
-) -> Sequence[tuple[Continuation, str]]:
-    """The same of several transfers, with each one's priority."""
+) -> Sequence[tuple[Continuation, Lane]]:
+    """The same of several transfers, with each one's lane."""
     found = (
-        select(Continuation, Transfer.priority)
+        select(Continuation, Transfer.priority, Transfer.path)
         .join(Transfer, Transfer.id == Continuation.task_id)
         .where(Transfer.id.in_(transfer_ids))
     )
-    return [(caller, priority) for caller, priority in session.execute(found)]
+    return [(caller, Lane(*lane)) for caller, *lane in session.execute(found)]
 
 
 def owed(session: Session, transfer_id: UUID, *, but: UUID | None = None) -> Sequence[Continuation]:

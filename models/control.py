@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from argosy.errors import InvalidState, TransferCancelled
 from models.event import Event
+from models.lane import Lane
 from models.ledger import empty_window, refill_window
 from models.transfer import ENDED, TRANSITIONS, Priority, State, Transfer
 from models.transitions import advance
@@ -19,14 +20,16 @@ from models.transitions import advance
 PAUSED = f"transfer.{State.PAUSED}"
 """Name of the event that says who paused a transfer, and when."""
 
+NO_LANE = Lane(Priority.NORMAL, "")
+
 
 @dataclass(frozen=True)
 class Resumed:
-    """What is to be done for a transfer that goes on: a turn, chunks of a class, its assembly."""
+    """What is to be done for a transfer that goes on: a turn, chunks in its lane, its assembly."""
 
     planning: bool = False
     numbers: Sequence[int] = ()
-    priority: str = Priority.NORMAL
+    lane: Lane = NO_LANE
     assembling: bool = False
 
 
@@ -108,7 +111,7 @@ def unpause(
         advance(session, transfer, State.ASSEMBLING, republish_at=soon)
         return Resumed(assembling=True)
     numbers = refill_window(session, transfer.id, window, republish_seconds)
-    return Resumed(numbers=numbers, priority=transfer.priority)
+    return Resumed(numbers=numbers, lane=transfer.lane)
 
 
 def last_pause(transfer_id: UUID) -> Select[Event]:

@@ -30,6 +30,7 @@ from argosy.errors import Error
 from argosy.storage.parts import count_parts
 from models.batch import at_once
 from models.chunk import DIGEST, Chunk, ChunkState
+from models.lane import Lane
 from models.transfer import State, Transfer
 from models.transitions import advance, record
 
@@ -148,7 +149,7 @@ def due_windows(
     window_of: Callable[[Session, UUID], int],
     limit: int,
     republish_seconds: float,
-) -> Sequence[tuple[UUID, str, int]]:
+) -> Sequence[tuple[UUID, Lane, int]]:
     """Chunks that wait for a turn although their transfer's window is not full; marked as sent.
 
     Whoever stores a chunk opens the next one in the same transaction, so there are none as a
@@ -168,7 +169,7 @@ def due_windows(
     )
     number, parts = (func.coalesce(column, 0) for column in on_its_way.c[1:])
     not_full = (
-        select(Transfer.id, Transfer.agent_id, Transfer.priority)
+        select(Transfer.id, Transfer.agent_id, Transfer.priority, Transfer.path)
         .outerjoin(on_its_way, on_its_way.c.transfer_id == Transfer.id)
         .where(Transfer.state == State.MOVING, Transfer.chunks_left > number, parts < window)
         .order_by(Transfer.id)
@@ -176,8 +177,8 @@ def due_windows(
         .with_for_update(of=Transfer, skip_locked=True)
     )
     return [
-        (transfer_id, priority, chunk)
-        for transfer_id, agent_id, priority in session.execute(not_full).all()
+        (transfer_id, Lane(priority, path), chunk)
+        for transfer_id, agent_id, priority, path in session.execute(not_full).all()
         for chunk in fill_window(
             session, transfer_id, window_of(session, agent_id), republish_seconds
         )
@@ -385,10 +386,10 @@ def stored_parts(session: Session, transfer_id: UUID) -> Sequence[Chunk]:
 
 def due_chunks(
     session: Session, *, limit: int, republish_seconds: float
-) -> Sequence[tuple[UUID, str, int]]:
+) -> Sequence[tuple[UUID, Lane, int]]:
     """Chunks whose message or holder seems lost; each is marked as sent again.
 
-    With each the priority of its transfer, which says where it is sent. The wait doubles with
+    With each the lane of its transfer, which says where it is sent. The wait doubles with
     each time, so a long queue is not filled with copies.
     """
     late = (
@@ -411,10 +412,10 @@ def due_chunks(
             republish_at=func.now() + func.make_interval(0, 0, 0, 0, 0, 0, wait),
         )
         .where(Transfer.id == Chunk.transfer_id)
-        .returning(Chunk.transfer_id, Transfer.priority, Chunk.number)
+        .returning(Chunk.transfer_id, Transfer.priority, Transfer.path, Chunk.number)
         .execution_options(**_NO_SYNC)
     )
-    return [(row.transfer_id, row.priority, row.number) for row in rows]
+    return [(row.transfer_id, Lane(row.priority, row.path), row.number) for row in rows]
 
 
 def _held(chunk: Chunk) -> ColumnElement[bool]:

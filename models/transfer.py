@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base
+from models.lane import Lane
 
 
 class Kind(StrEnum):
@@ -204,6 +205,11 @@ class Transfer(Base):
     ended_at: Mapped[datetime | None]
     expires_at: Mapped[datetime | None]
     cleaned_at: Mapped[datetime | None]
+
+    @property
+    def lane(self) -> Lane:
+        """Where messages about its bytes go."""
+        return Lane(self.priority, self.path)
 
     @property
     def object_size(self) -> int | None:

@@ -67,7 +67,7 @@ def _store_plain(transfer: Transfer, claimed: Chunk, verdict: NotWorth) -> None:
     numbers = fleet().transact(work)
     if numbers is None:
         raise LeaseLost
-    send_chunks(transfer.id, transfer.priority, numbers)
+    send_chunks(transfer.id, transfer.lane, numbers)
 
 
 class _Encoding:

@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 def follow(transfer: Transfer, stored: Stored) -> None:
     """Send what the ledger decided when it stored a chunk."""
     if stored.next_number is not None:
-        send_chunks(transfer.id, transfer.priority, [stored.next_number])
+        send_chunks(transfer.id, transfer.lane, [stored.next_number])
     if stored.assembling:
         send_continuation(fleet().transact(lambda session: first_caller(session, transfer.id)))
     elif stored.progress_due:

@@ -19,9 +19,10 @@ from kombu.utils import json as kombu_json
 
 from argosy.errors import InvalidRequest
 from argosy.reference import is_storable
-from models import DIGEST, Continuation, Priority
+from models import DIGEST, Continuation, Lane, Priority
 from tasks.fleet import fleet
 from tasks.seal import SEAL_HEADER, seal
+from tasks.spools import at_spool, spool_of
 
 REQUESTS = "argosy.requests"
 """Exchange and queue that agents write to."""
@@ -35,6 +36,8 @@ CHUNKS = {
     Priority.BULK: "argosy.chunks.bulk",
 }
 """Queues of the work on files, one for each class: a worker takes from each in turn."""
+FINISH = "argosy.finish"
+"""Queue of the last work on a file: it does not wait behind parts."""
 MEDIA = "argosy.media"
 """Queue of what is made of stored files: pictures do not keep transfers from ending."""
 DEAD = "argosy.dead"
@@ -74,20 +77,20 @@ def own_task_id() -> UUID | None:
     return UUID(current_task.request.id) if current_task else None
 
 
-def send_plan(caller: Continuation, priority: str) -> None:
+def send_plan(caller: Continuation, lane: Lane) -> None:
     """Have a transfer planned that has its turn, under the task id of its first caller."""
     _send(
         "transfer.plan",
         str(caller.transfer_id),
         task_id=str(caller.task_id),
-        **to_queue(CHUNKS[Priority(priority)]),
+        **_chunk_queue(lane),
         **caller.request,
     )
 
 
-def send_chunks(transfer_id: UUID, priority: str, numbers: Iterable[int]) -> None:
+def send_chunks(transfer_id: UUID, lane: Lane, numbers: Iterable[int]) -> None:
     """Have chunks moved."""
-    queue = to_queue(CHUNKS[Priority(priority)])
+    queue = _chunk_queue(lane)
     for number in numbers:
         if number == DIGEST:
             _send("transfer.digest", str(transfer_id), **queue)
@@ -95,9 +98,10 @@ def send_chunks(transfer_id: UUID, priority: str, numbers: Iterable[int]) -> Non
             _send("transfer.chunk", str(transfer_id), number, **queue)
 
 
-def send_cleanup(transfer_id: UUID) -> None:
-    """Have what a failed transfer left removed."""
-    _send("transfer.cleanup", str(transfer_id))
+def send_cleanup(transfer_id: UUID, spool: str | None = None) -> None:
+    """Have what a failed transfer left removed, by a worker that has the spool if that is said."""
+    queue = to_queue(at_spool(FINISH, spool)) if spool else {}
+    _send("transfer.cleanup", str(transfer_id), **queue)
 
 
 def send_sweep(after: tuple[datetime, UUID]) -> None:
@@ -106,14 +110,18 @@ def send_sweep(after: tuple[datetime, UUID]) -> None:
     _send("transfer.sweep", ended_at.isoformat(), str(last))
 
 
-def send_continuation(continuation: Continuation | None) -> None:
-    """Have a caller's transfer assembled, or its outcome recorded under the caller's task id."""
+def send_continuation(continuation: Continuation | None, spool: str | None = None) -> None:
+    """Have a caller's transfer assembled, or its outcome recorded under the caller's task id.
+
+    By a worker that has the spool if that is said: the last one moves it to its place there.
+    """
     if continuation:
+        queue = MEDIA if continuation.steps else at_spool(FINISH, spool)
         _send(
             "transfer.reassemble",
             str(continuation.transfer_id),
             task_id=str(continuation.task_id),
-            **(to_queue(MEDIA) if continuation.steps else {}),
+            **to_queue(queue),
             **continuation.request,
         )
 
@@ -121,6 +129,11 @@ def send_continuation(continuation: Continuation | None) -> None:
 def send_resume() -> None:
     """Have whatever is due sent again now, not at beat's next tick."""
     _send("transfer.resume")
+
+
+def _chunk_queue(lane: Lane) -> dict[str, str]:
+    queue = CHUNKS[Priority(lane.priority)]
+    return to_queue(at_spool(queue, spool_of(fleet().settings, lane.path)))
 
 
 def to_queue(name: str) -> dict[str, str]:

@@ -88,7 +88,7 @@ def plan(transfer: Transfer) -> tuple[Transfer, Chunk] | None:
                 _abandon(transfer, upload_id)
             raise
     log.info("transfer.planned", size=found.size, parts=moving.part_count, kind=moving.kind)
-    send_chunks(transfer.id, transfer.priority, numbers)
+    send_chunks(transfer.id, transfer.lane, numbers)
     return (moving, chunk) if chunk else None
 
 

@@ -11,7 +11,7 @@ from celery import shared_task
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from models import Continuation
+from models import Continuation, Lane
 from models.continuations import (
     due_assemblies,
     due_cleanups,
@@ -39,8 +39,8 @@ log = structlog.get_logger(__name__)
 class Due:
     """What is to be sent again."""
 
-    plans: Sequence[tuple[Continuation, str]] = ()
-    chunks: Sequence[tuple[UUID, str, int]] = ()
+    plans: Sequence[tuple[Continuation, Lane]] = ()
+    chunks: Sequence[tuple[UUID, Lane, int]] = ()
     continuations: Sequence[Continuation] = ()
     cleanups: Sequence[UUID] = ()
 
@@ -50,10 +50,10 @@ def resume(_self: FleetTask) -> None:
     """Send again what seems lost: safe to run at any time, and twice at once."""
     give_turns()
     due = fleet().transact(_collect)
-    for caller, priority in due.plans:
-        send_plan(caller, priority)
-    for transfer_id, priority, number in due.chunks:
-        send_chunks(transfer_id, priority, [number])
+    for caller, lane in due.plans:
+        send_plan(caller, lane)
+    for transfer_id, lane, number in due.chunks:
+        send_chunks(transfer_id, lane, [number])
     for continuation in due.continuations:
         send_continuation(continuation)
     for transfer_id in due.cleanups:

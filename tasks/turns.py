@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from argosy.settings import FleetSettings
-from models import Continuation
+from models import Continuation, Lane
 from models.continuations import first_callers
 from models.turns import Slots, admit
 from tasks.fleet import fleet
@@ -34,12 +34,12 @@ def slots_of(settings: FleetSettings) -> Slots:
     return Slots(settings.transfers_at_once, *limits)
 
 
-def _admit(session: Session) -> Sequence[tuple[Continuation, str]]:
+def _admit(session: Session) -> Sequence[tuple[Continuation, Lane]]:
     settings = fleet().settings
     given = admit(session, slots_of(settings), republish_seconds=settings.republish_seconds)
     return first_callers(session, given) if given else ()
 
 
-def _send(callers: Sequence[tuple[Continuation, str]]) -> None:
-    for caller, priority in callers:
-        send_plan(caller, priority)
+def _send(callers: Sequence[tuple[Continuation, Lane]]) -> None:
+    for caller, lane in callers:
+        send_plan(caller, lane)

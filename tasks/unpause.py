@@ -32,7 +32,7 @@ def unpause(self: ControlTask, transfer: str) -> dict[str, Any]:
     document, resumed, caller = act(self, ControlRequest, _unpause, transfer=transfer)
     if resumed.planning:
         give_turns()
-    send_chunks(UUID(document["id"]), resumed.priority, resumed.numbers)
+    send_chunks(UUID(document["id"]), resumed.lane, resumed.numbers)
     if resumed.assembling:
         send_continuation(caller)
     return document

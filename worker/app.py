@@ -12,7 +12,7 @@ from argosy.settings import FleetSettings, fleet_settings
 from worker import child
 from worker.events import FleetEvents
 from worker.logs import configure_logging
-from worker.queues import QUEUES, ROUTES, FleetAMQP, agents_route, declare
+from worker.queues import ROUTES, FleetAMQP, agents_route, declare, read_by
 from worker.results import fleet_results
 from worker.schedule import schedule
 
@@ -65,7 +65,7 @@ def configuration(settings: FleetSettings) -> dict[str, Any]:
         "accept_content": ["json"],
         "task_serializer": "json",
         "result_serializer": "json",
-        "task_queues": QUEUES,
+        "task_queues": read_by(settings),
         "task_routes": (ROUTES, agents_route(settings.agent_queue or "celery")),
         "task_default_queue": "argosy.upkeep",
         "task_default_exchange": "argosy.internal",
@@ -98,7 +98,7 @@ def make_app(settings: FleetSettings) -> Celery:
 def declare_topology(settings: FleetSettings) -> None:
     """Declare exchanges and queues, dead letters included, before anybody publishes."""
     with Connection(settings.broker_url) as connection:
-        declare(connection.default_channel)
+        declare(connection.default_channel, settings)
 
 
 @setup_logging.connect

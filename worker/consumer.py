@@ -89,7 +89,7 @@ class FleetConsumer(Consumer):
         """
         connection = super().connect()
         with connection.channel() as channel:
-            declare(channel)
+            declare(channel, fleet_settings())
         return connection
 
     def create_task_handler(self, *positional: Any, **named: Any) -> Callable[[Message], None]:

@@ -6,15 +6,17 @@ each time that a lost database makes a task hand its message back counts as one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from celery.app.amqp import AMQP, Queues
 from kombu import Exchange, Queue
 
 from argosy import mailbox
+from argosy.settings import FleetSettings
 from models import Priority
-from tasks.messages import CHUNKS, CONTROL, DEAD, INTERNAL, MEDIA, REQUESTS, to_queue
+from tasks.messages import CHUNKS, CONTROL, DEAD, FINISH, INTERNAL, MEDIA, REQUESTS, to_queue
+from tasks.spools import at_spool, own_spools
 
 DELIVERY_LIMIT = 200
 
@@ -40,17 +42,36 @@ QUEUES = (
     _queue(REQUESTS, requests),
     _queue(CONTROL, requests),
     *(_queue(name, internal) for name in CHUNKS.values()),
-    _queue("argosy.finish", internal),
+    _queue(FINISH, internal),
     _queue(MEDIA, internal),
     _queue("argosy.upkeep", internal),
 )
 
 
-def declare(channel: Any) -> None:
-    """Declare every exchange and queue of the fleet's, dead letters included; safe to repeat."""
+def queues_of_spools(spools: Iterable[str]) -> tuple[Queue, ...]:
+    """Those of the work that only workers with one of these spools can do."""
+    shared = (*CHUNKS.values(), FINISH)
+    return tuple(_queue(at_spool(name, spool), internal) for spool in spools for name in shared)
+
+
+def read_by(settings: FleetSettings) -> tuple[Queue, ...]:
+    """The queues that a worker with these settings reads, unless it is told otherwise."""
+    return (*QUEUES, *queues_of_spools(own_spools(settings)))
+
+
+def all_queues(settings: FleetSettings) -> tuple[Queue, ...]:
+    """Every queue of the fleet's, dead letters included."""
+    return (DEAD_LETTERS, *QUEUES, *queues_of_spools(settings.spools))
+
+
+def declare(channel: Any, settings: FleetSettings) -> None:
+    """Declare every exchange and queue of the fleet's, also those of others' spools.
+
+    Safe to repeat. What is sent to a queue that is not there yet would be lost.
+    """
     for exchange in EXCHANGES:
         exchange(channel).declare()
-    for queue in (DEAD_LETTERS, *QUEUES):
+    for queue in all_queues(settings):
         queue(channel).declare()
 
 
@@ -71,7 +92,7 @@ ROUTES = {
     "transfer.plan": to_queue(CHUNKS[Priority.NORMAL]),
     "transfer.chunk": to_queue(CHUNKS[Priority.NORMAL]),
     "transfer.digest": to_queue(CHUNKS[Priority.NORMAL]),
-    "transfer.reassemble": to_queue("argosy.finish"),
+    "transfer.reassemble": to_queue(FINISH),
     "transfer.cleanup": to_queue("argosy.upkeep"),
     "transfer.resume": to_queue("argosy.upkeep"),
     "transfer.reconcile": to_queue("argosy.upkeep"),

@@ -31,6 +31,8 @@ QUEUES = (
     "argosy.dead",
 )
 """Names of the fleet's queues: those of `worker.queues`, which costs a second to import."""
+OF_A_SPOOL = ("argosy.chunks.urgent", "argosy.chunks", "argosy.chunks.bulk", "argosy.finish")
+"""Those that each spool with a name has too, with `@` and its name."""
 MISSED_BEATS = 4
 """Beat is taken for dead after so many of its ticks."""
 LAST_TICK = "SELECT extract(epoch FROM now() - at) FROM argosy.heartbeats WHERE name = 'resume'"
@@ -74,8 +76,13 @@ class _Asked(threading.Thread):
 
 
 def _broker(settings: FleetSettings, seconds: float) -> str:
-    waiting = waiting_messages(settings, QUEUES, seconds)
+    waiting = waiting_messages(settings, queue_names(settings), seconds)
     return f"{len(waiting)} queues, {sum(waiting.values())} messages wait"
+
+
+def queue_names(settings: FleetSettings) -> list[str]:
+    """Every queue that this fleet has."""
+    return [*QUEUES, *(f"{name}@{spool}" for spool in settings.spools for name in OF_A_SPOOL)]
 
 
 def waiting_messages(

@@ -47,7 +47,7 @@ def opening_later(transfer: Transfer, stored: ledger.Stored) -> None:
     """The window is opened in a transaction of its own: a crash before it loses the slot."""
     if not stored.assembling:
         numbers = fleet().transact(lambda session: OPEN_WINDOW(session, transfer.id, 1, LONG))
-        send_chunks(transfer.id, transfer.priority, numbers)
+        send_chunks(transfer.id, transfer.lane, numbers)
     follow.follow(transfer, stored)
 
 

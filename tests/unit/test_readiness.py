@@ -7,13 +7,17 @@ import sys
 
 import pytest
 
+from tests.unit.auth_server import fleet_settings
 from worker import readiness, revisions
 from worker.finding import Unwell
-from worker.queues import DEAD_LETTERS, QUEUES
+from worker.queues import all_queues
 
 
-def test_the_names_of_the_queues() -> None:
-    assert set(readiness.QUEUES) == {queue.name for queue in (*QUEUES, DEAD_LETTERS)}
+@pytest.mark.parametrize("spools", [{}, {"a": "/spool/a", "b": "/spool/b"}])
+def test_the_names_of_the_queues(spools: dict[str, str]) -> None:
+    settings = fleet_settings("http://localhost:1", spools=spools)
+    names = [queue.name for queue in all_queues(settings)]
+    assert sorted(readiness.queue_names(settings)) == sorted(names)
 
 
 HEAVY = ("celery", "sqlalchemy", "alembic", "supabase", "PIL")

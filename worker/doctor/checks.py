@@ -32,7 +32,7 @@ from worker.broker_users import BrokerUsers, rights_of
 from worker.finding import Finding, Unwell
 from worker.logins import MIGHTY
 from worker.mailboxes import missing_queues
-from worker.queues import DEAD_LETTERS, QUEUES
+from worker.queues import all_queues
 from worker.readiness import LAST_TICK, judge_beat, waiting_messages
 from worker.unready import DatabaseUnready
 
@@ -252,7 +252,7 @@ def _service_key(settings: FleetSettings) -> str:
 
 
 def _broker(settings: FleetSettings) -> str:
-    waiting = waiting_messages(settings, [queue.name for queue in (*QUEUES, DEAD_LETTERS)], 10)
+    waiting = waiting_messages(settings, [queue.name for queue in all_queues(settings)], 10)
     if not settings.broker_url.startswith("amqp"):
         raise Unwell("the broker is not RabbitMQ", "for development only: use RabbitMQ")
     return ", ".join(f"{name} {count}" for name, count in waiting.items())
