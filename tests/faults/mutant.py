@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -87,6 +88,18 @@ def _results() -> None:
     FleetResults.exception_safe_to_retry = lambda *_: False
 
 
+def _pin() -> None:
+    """A sweep takes what a message names."""
+    from models import sweep
+
+    look = sweep.look
+
+    def look_past_pins(*args: Any, **named: Any) -> Any:
+        return [replace(one, is_pinned=False) for one in look(*args, **named)]
+
+    _replace(look, look_past_pins)
+
+
 RULES: dict[str, Callable[[], None]] = {
     NOTHING: lambda: None,
     "epoch": _epoch,
@@ -96,6 +109,7 @@ RULES: dict[str, Callable[[], None]] = {
     "leave": _leave,
     "verify": _verify,
     "results": _results,
+    "pin": _pin,
 }
 
 

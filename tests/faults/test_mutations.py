@@ -24,6 +24,7 @@ from tests.faults.harness import checks
 from tests.faults.harness.asked import Asked
 from tests.faults.harness.cargo import Source
 from tests.faults.harness.checks import EXPLAINED, Evidence
+from tests.faults.harness.ends import end_of, look_at_kept
 from tests.faults.harness.http_proxy import CORRUPTED, SPOILED, Exchange, Trouble
 from tests.faults.harness.journal import Journal
 from tests.faults.harness.load import Load
@@ -146,6 +147,28 @@ def unrecorded_result(load: Load) -> None:
     _finish(load, one)
 
 
+def swept_although_named(load: Load) -> None:
+    """A message names a file whose time ends, and two sweeps pass."""
+    _finish(load, _upload(load, load.cargo.small[-1]))
+    reference, _, agent = load.files.pop()
+    message = str(uuid4())
+    _finish(
+        load,
+        load.ask(DICE, "pin", "transfer.pin", message, [reference.document()], agent=agent),
+    )
+    end_of(load, reference)
+    before = _sweeps(load)
+    until(lambda: _sweeps(load) >= before + 2, what="two sweeps")
+    assert look_at_kept(load, reference)
+    _finish(load, load.ask(DICE, "unpin", "transfer.unpin", message, agent=agent))
+
+
+def _sweeps(load: Load) -> int:
+    """Rounds that have come to their end."""
+    ended = "SELECT id FROM argosy.rounds WHERE name = 'sweep' AND ended_at IS NOT NULL"
+    return len(load.world.query(ended))
+
+
 def _is_of(path: str) -> Callable[[Exchange], bool]:
     return lambda exchange: path in exchange.target
 
@@ -203,6 +226,7 @@ CASES = {
     "abort": Case(cancelled_on_its_way, "no unfinished uploads"),
     "leave": Case(late_object, "no orphan objects"),
     "verify": Case(spoiled_download, "downloads are whole"),
+    "pin": Case(swept_although_named, "no file went while a message named it"),
     "results": Case(unrecorded_result, "nothing acknowledged was taken back"),
 }
 

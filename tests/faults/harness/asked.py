@@ -61,6 +61,8 @@ class Asked:
     after: str = ""
     """The id of the task before it in a chain."""
     confirmed: bool = False
+    is_retried: bool = False
+    """Whether it is done over again once it was cancelled: its result is then the new one's."""
     answer: Answer | None = None
     and_then: list[Callable[[Answer], None]] = field(default_factory=list)
     """Who is told of the answer."""
@@ -68,4 +70,9 @@ class Asked:
     @property
     def moves(self) -> bool:
         """Whether it is a transfer of its own."""
-        return self.task in ("transfer.upload", "transfer.download", "transfer.copy")
+        return self.makes_a_file or self.task == "transfer.download"
+
+    @property
+    def makes_a_file(self) -> bool:
+        """Whether a file lies in Storage in the end."""
+        return self.task in ("transfer.upload", "transfer.copy", "transfer.retry")

@@ -159,10 +159,17 @@ def nothing_acknowledged_was_taken_back(evidence: Evidence) -> Iterator[str]:
     """
     for one in evidence.load.asked.values():
         now = evidence.answers.get(one.id)
-        if one.answer and one.answer.code in REFUSALS and not one.moves:
+        if one.answer and one.answer.code in REFUSALS and _only_steers(one):
+            continue
+        if one.is_retried:
             continue
         if one.answer and now and (one.answer.ok, one.answer.code) != (now.ok, now.code):
             yield f"{one.id} ({one.load}) was {one.answer.brief}, and is {now.brief} now"
+
+
+def _only_steers(one: Asked) -> bool:
+    """Whether it is about a transfer that was asked for before."""
+    return not one.moves or one.task == "transfer.retry"
 
 
 @check
@@ -194,7 +201,7 @@ def stored_bytes_are_those_that_were_sent(evidence: Evidence) -> Iterator[str]:
         row = evidence.transfer_of(one)
         if row is None or row.state not in WHOLE or one.source is None:
             continue
-        if one.task in ("transfer.upload", "transfer.copy") and not one.after:
+        if one.makes_a_file and not one.after:
             yield from _wrong_object(evidence, one, row)
         elif one.task == "transfer.download" and row.sha256 != one.source.sha256:
             yield f"{one.id} was to be {one.source.sha256}, its row says {row.sha256}"
@@ -239,6 +246,12 @@ def downloads_are_whole(evidence: Evidence) -> Iterator[str]:
             yield f"{path} is there, and no completed download"
         elif found.source and sha256_of(path) != found.source.sha256:
             yield f"{path} is not what was stored"
+
+
+@check
+def no_file_went_while_a_message_named_it(evidence: Evidence) -> Iterator[str]:
+    """A sweep leaves what is pinned."""
+    yield from evidence.load.gone_early
 
 
 @check

@@ -64,6 +64,8 @@ class Load:
         """Downloads that lie in the spool, and their sizes."""
         self.broken: list[str] = []
         """What was seen to be wrong on the way."""
+        self.gone_early: list[str] = []
+        """Files that a sweep took although a message named them."""
         self._answers = Answers(world)
         self._dice = Random(f"{seed}/load")
         self._names = [name for name, (weight, _) in KINDS.items() for _ in range(weight)]
@@ -172,7 +174,7 @@ class Load:
             told(answer)
 
     def _receive(self, one: Asked, answer: Answer, source: Source) -> None:
-        if answer.file and one.task in ("transfer.upload", "transfer.copy"):
+        if answer.file and one.makes_a_file:
             self.files.append((answer.file, source, one.agent))
         if one.task == "transfer.download":
             path = one.arguments[1]

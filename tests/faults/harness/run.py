@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.faults.harness import checks, report
+from tests.faults.harness import ends as _ends  # noqa: F401  its kinds of load are registered
 from tests.faults.harness.chaos import Chaos, plan
 from tests.faults.harness.journal import Journal
 from tests.faults.harness.load import Load

@@ -23,6 +23,10 @@ ON_THEIR_WAY = {
     "derivatives that are due": "SELECT d.id || ' (' || d.kind || ') is due'"
     " FROM argosy.derivatives d JOIN argosy.continuations c USING (transfer_id)"
     " WHERE d.state = 'due' AND c.settled_at IS NULL",
+    "files whose time is over": "SELECT id || ' is over since ' || expires_at"
+    " FROM argosy.transfers t WHERE state = 'completed' AND kind IN ('upload', 'copy')"
+    " AND bucket = 'agent-transfers' AND expires_at < now() AND NOT EXISTS (SELECT"
+    " FROM argosy.pins p WHERE p.bucket = t.bucket AND p.path = t.object_name)",
     "live leases": "SELECT id || ' is held by ' || worker FROM argosy.transfers"
     " WHERE lease_until > now()"
     " UNION ALL SELECT transfer_id || '/' || number || ' is held by ' || worker"

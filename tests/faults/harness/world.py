@@ -47,6 +47,8 @@ SETTINGS = {
     "ARGOSY_COPY_THRESHOLD": str(PART_BYTES),
     "ARGOSY_COPY_PART_SIZE": str(PART_BYTES),
     "ARGOSY_WINDOW": "4",
+    "ARGOSY_SWEEP_SECONDS": "3",
+    "ARGOSY_RECONCILE_SECONDS": "20",
 }
 """Recovery in seconds, and small parts: what takes a day in production happens in minutes."""
 LEASE_SECONDS = float(QUICK["ARGOSY_LEASE_SECONDS"])
