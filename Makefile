@@ -43,8 +43,8 @@ MEDIA := tests/unit/media tests/unit/coding tests/integration/test_content.py \
 	tests/integration/test_processing.py tests/integration/test_processing_races.py \
 	tests/integration/test_compressed_uploads.py \
 	tests/integration/test_copies.py tests/integration/test_delete.py \
-	tests/integration/client/test_encoded.py tests/integration/client/test_encoded_faults.py \
 	tests/faults/test_processing_kills.py
+CLIENT := tests/integration/client
 FAULTS := tests/faults/test_mutations.py tests/faults/test_leaving.py \
 	tests/faults/test_rolling_restart.py tests/faults/test_upgrade.py \
 	tests/faults/test_broker_wiped.py tests/faults/test_poison.py \
@@ -53,7 +53,12 @@ FAULTS := tests/faults/test_mutations.py tests/faults/test_leaving.py \
 .PHONY: test
 test: $(INSTALLED) broker ## Run every test but those of the lanes below (ARGS="-k upload")
 	$(BIN)/python -m pytest $(AT_ONCE) --ignore=tests/security \
-		$(LOCAL:%=--ignore=%) $(MEDIA:%=--ignore=%) $(FAULTS:%=--ignore=%) $(ARGS)
+		$(LOCAL:%=--ignore=%) $(CLIENT:%=--ignore=%) $(MEDIA:%=--ignore=%) \
+		$(FAULTS:%=--ignore=%) $(ARGS)
+
+.PHONY: test-client
+test-client: $(INSTALLED) broker ## Run the tests of what agents hold: client, messages, examples, pages
+	$(BIN)/python -m pytest $(AT_ONCE) $(CLIENT) $(ARGS)
 
 .PHONY: test-media
 test-media: $(INSTALLED) broker ## Run the tests of what is made of files: thumbnails, compression, copies

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import structlog
 from celery import Celery
 from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
 from kombu import Connection
@@ -15,6 +16,8 @@ from worker.logs import configure_logging
 from worker.queues import ROUTES, FleetAMQP, agents_route, declare, read_by
 from worker.results import fleet_results
 from worker.schedule import schedule
+
+log = structlog.get_logger(__name__)
 
 TASK_MODULES = (
     "tasks.upload",
@@ -96,9 +99,17 @@ def make_app(settings: FleetSettings) -> Celery:
 
 
 def declare_topology(settings: FleetSettings) -> None:
-    """Declare exchanges and queues, dead letters included, before anybody publishes."""
+    """Declare exchanges and queues, dead letters included, before anybody publishes.
+
+    Waits for a broker that is away: servers that are started together come up in any order.
+    """
     with Connection(settings.broker_url) as connection:
+        connection.ensure_connection(errback=_say_that_it_waits)
         declare(connection.default_channel, settings)
+
+
+def _say_that_it_waits(error: Exception, seconds: float) -> None:
+    log.warning("broker.away", error=str(error), next_try_in=seconds)
 
 
 @setup_logging.connect

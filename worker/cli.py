@@ -28,10 +28,9 @@ def worker(*, concurrency: int | None, name: str, queues: str | None, control: b
     """Run a worker of the fleet."""
     settings = load(FleetSettings)
     from tasks.messages import CONTROL, REQUESTS
-    from worker.app import app, declare_topology
+    from worker.app import app
 
     settings.state_dir.mkdir(parents=True, exist_ok=True)  # it shows there that it lives
-    declare_topology(settings)
     options = ["--concurrency", str(concurrency or settings.concurrency), "-n", f"{name}@%h"]
     asked = f"{CONTROL},{REQUESTS}"
     if queues or control:

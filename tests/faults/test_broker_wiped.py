@@ -6,6 +6,7 @@ import hashlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -159,3 +160,30 @@ def test_what_was_declared_is_declared_again(fragile: Deployment) -> None:
     with Client(settings, agent=agent.name, key=renewed.key) as client:
         assert client.history() == []
         client.send(agent.name, "still there?")
+
+
+def test_who_starts_before_the_broker_waits_for_it(fragile: Deployment, from_agent: Sender) -> None:
+    broker = fragile.stack_of("rabbitmq")
+    names = ("one", "two", "beat")
+    for name in (*names, "rabbitmq"):
+        fragile.stack_of(name).kill()
+    logs = [fragile.stack_of(name).log_path for name in names]
+    said = {log: log.stat().st_size for log in logs}
+    starting = [Thread(target=fragile.stack_of(name).start) for name in names]
+    for one in starting:
+        one.start()
+    for log, before in said.items():
+        until(
+            lambda log=log, before=before: _waits(log, before), what=f"a word of waiting in {log}"
+        )
+    broker.start()
+    for one in starting:
+        one.join()
+    path = fragile.make_file("first.bin", MB)
+    FileReference.parse(from_agent.upload(path).get(timeout=RECOVERY_SECONDS))
+
+
+def _waits(log: Path, before: int) -> bool:
+    """Whether a process has said that it waits for the broker, since its log had so many bytes."""
+    said = log.read_bytes()[before:]
+    return b"broker.away" in said or b"Trying again in" in said
