@@ -184,6 +184,7 @@ def _verify_file(transfer: Transfer, lease: Lease) -> None:
         if (size, sha256) != (transfer.size, transfer.sha256):
             raise ChecksumMismatch(
                 f"{transfer.name} has SHA-256 {sha256} in Storage, its reference says "
-                f"{transfer.sha256}: ask its owner for a new reference."
+                f"{transfer.sha256}: download it again, and if that says so too, ask its owner for "
+                "a new reference."
             )
         os.fsync(fd)
