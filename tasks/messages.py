@@ -26,6 +26,8 @@ from tasks.spools import at_spool, spool_of
 
 REQUESTS = "argosy.requests"
 """Exchange and queue that agents write to."""
+ASIDE = tuple(f"{REQUESTS}.aside.{number}" for number in range(4))
+"""Queues of requests of agents that ask for very much at once: others' do not wait behind them."""
 CONTROL = "argosy.control"
 """Queue that agents write to through the same exchange: it does not wait behind files."""
 INTERNAL = "argosy.internal"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
@@ -38,6 +39,9 @@ QUICK = {
     "FLOWER_UNAUTHENTICATED_API": "true",
 }
 """Recovery in seconds instead of minutes, and a Flower to ask; else as in production."""
+
+
+TWO_WORKERS = MappingProxyType({"one": "", "two": ""})
 
 
 def remote() -> bool:
@@ -144,11 +148,15 @@ class Deployment:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def start_worker(self, name: str, concurrency: int = 2, **environment: str) -> Any:
+    def start_worker(
+        self, name: str, concurrency: int = 2, *options: str, **environment: str
+    ) -> Any:
         """Start a worker process."""
         if self.stack:
-            return self.stack.start_worker(name, concurrency, **environment)
-        worker = Worker(name, self.data, concurrency, lambda: {**self.environment, **environment})
+            return self.stack.start_worker(name, concurrency, *options, **environment)
+        worker = Worker(
+            name, self.data, concurrency, lambda: {**self.environment, **environment}, *options
+        )
         self._fleet.append(worker)
         worker.start()
         return worker
@@ -224,13 +232,18 @@ class Deployment:
 
 
 @contextmanager
-def deployed(data: Path, settings: Mapping[str, str] | None = None) -> Iterator[Deployment]:
-    """A deployment with two workers and beat; ended whatever happens."""
+def deployed(
+    data: Path,
+    settings: Mapping[str, str] | None = None,
+    *,
+    workers: Mapping[str, str] = TWO_WORKERS,
+) -> Iterator[Deployment]:
+    """A deployment with two workers, or these by name and option, and beat; ended in any case."""
     made = Deployment(data, settings)
     try:
         made.start()
-        made.start_worker("one")
-        made.start_worker("two")
+        for name, option in workers.items():
+            made.start_worker(name, 2, *option.split())
         made.start_beat()
         yield made
     finally:

@@ -10,6 +10,8 @@ import click
 from argosy.settings import FleetSettings, GatewaySettings, load
 from worker.broker_api import api_url
 
+CONTROL_PREFETCH = 16
+"""Requests for each child that a worker of them alone has at hand, to set many aside at once."""
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
@@ -27,14 +29,16 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 def worker(*, concurrency: int | None, name: str, queues: str | None, control: bool | None) -> None:
     """Run a worker of the fleet."""
     settings = load(FleetSettings)
-    from tasks.messages import CONTROL, REQUESTS
+    from tasks.messages import ASIDE, CONTROL, REQUESTS
     from worker.app import app
 
     settings.state_dir.mkdir(parents=True, exist_ok=True)  # it shows there that it lives
     options = ["--concurrency", str(concurrency or settings.concurrency), "-n", f"{name}@%h"]
-    asked = f"{CONTROL},{REQUESTS}"
+    asked = ",".join((CONTROL, REQUESTS, *ASIDE))
     if queues or control:
         options += ["-Q", queues or asked]
+    if control:
+        options += ["--prefetch-multiplier", str(CONTROL_PREFETCH)]
     if control is False:
         options += ["-X", asked]
     app.worker_main(["worker", "--without-mingle", "--without-gossip", *options])

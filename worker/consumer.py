@@ -16,11 +16,15 @@ from argosy.settings import fleet_settings
 from tasks.properties import take_any_properties
 from tasks.protocol import Unfit, malformed
 from worker import door, signs
+from worker.aside import Aside
 from worker.leaving import Departure
 from worker.queues import declare
 from worker.refusal import Refusals
 
 log = structlog.get_logger(__name__)
+
+SETTLE_SECONDS = 0.005
+"""In which requests that come together are set aside together."""
 
 
 class FleetConsumer(Consumer):
@@ -31,6 +35,7 @@ class FleetConsumer(Consumer):
         door.refuse_compression()
         take_any_properties()
         self.refusals = Refusals(fleet_settings().database_url, self.hostname)
+        self._aside: Aside | None = None
         self._writing: Any = None
         self.departure = Departure(fleet_settings(), self.hostname, self._children)
         self._folder = signs.folder_of(fleet_settings().state_dir, self.hostname)
@@ -95,11 +100,16 @@ class FleetConsumer(Consumer):
     def create_task_handler(self, *positional: Any, **named: Any) -> Callable[[Message], None]:
         """Celery's handler of a message, for those that pass the door."""
         handle = super().create_task_handler(*positional, **named)
+        self._let_go_of_aside()
+        aside = self._aside = Aside(self.app, handle)
 
         def on_task_received(message: Message) -> None:
             try:
                 door.check(message, self.app.tasks)
-                handle(message)
+                if aside.takes(message):
+                    self.timer.call_after(SETTLE_SECONDS, aside.settle)
+                else:
+                    handle(message)
             except (*self.connection_errors, *self.channel_errors):
                 raise
             except Unfit as error:
@@ -140,9 +150,15 @@ class FleetConsumer(Consumer):
     def shutdown(self) -> None:
         """Leave nothing unwritten or claimed behind."""
         self.refusals.write()
+        self._let_go_of_aside()
         self.departure.settle()
         signs.clear(self._folder)
         super().shutdown()
+
+    def _let_go_of_aside(self) -> None:
+        """What it has not acknowledged went back to the broker with the connection."""
+        if self._aside is not None:
+            self._aside.close()
 
     def _write_soon(self) -> None:
         if self._writing is not None and not self._writing.canceled:

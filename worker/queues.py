@@ -15,7 +15,7 @@ from kombu import Exchange, Queue
 from argosy import mailbox
 from argosy.settings import FleetSettings
 from models import Priority
-from tasks.messages import CHUNKS, CONTROL, DEAD, FINISH, INTERNAL, MEDIA, REQUESTS, to_queue
+from tasks.messages import ASIDE, CHUNKS, CONTROL, DEAD, FINISH, INTERNAL, MEDIA, REQUESTS, to_queue
 from tasks.spools import at_spool, own_spools
 
 DELIVERY_LIMIT = 200
@@ -41,6 +41,7 @@ DEAD_LETTERS = Queue(DEAD, dead, routing_key="", queue_arguments={"x-queue-type"
 QUEUES = (
     _queue(REQUESTS, requests),
     _queue(CONTROL, requests),
+    *(_queue(name, internal) for name in ASIDE),
     *(_queue(name, internal) for name in CHUNKS.values()),
     _queue(FINISH, internal),
     _queue(MEDIA, internal),

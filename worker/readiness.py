@@ -22,6 +22,7 @@ from worker.finding import Finding, Unwell
 QUEUES = (
     "argosy.requests",
     "argosy.control",
+    *(f"argosy.requests.aside.{number}" for number in range(4)),
     "argosy.chunks.urgent",
     "argosy.chunks",
     "argosy.chunks.bulk",

@@ -10,11 +10,13 @@ import pytest
 from sqlalchemy import text
 
 from argosy import FileReference
+from tasks.messages import REQUESTS
 from tests.conftest import MB, RESULT_SECONDS, Sender
 from tests.deployment import Deployment, deployed, until
 
 SLOTS = 4
 MANY = 80
+WORKERS = {"control": "--control", "bytes": "--no-control"}
 
 _ADMITTED_MEANWHILE = """
 SELECT count(*) AS number FROM argosy.transfers other, argosy.transfers one
@@ -32,9 +34,9 @@ SELECT max(number) AS most FROM (
 
 @pytest.fixture(scope="module")
 def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """A fleet of few slots."""
+    """A fleet of few slots, with a worker that only takes requests."""
     slots = {"ARGOSY_TRANSFERS_AT_ONCE": str(SLOTS)}
-    with deployed(tmp_path_factory.mktemp("busy"), slots) as made:
+    with deployed(tmp_path_factory.mktemp("busy"), slots, workers=WORKERS) as made:
         made.app.set_current()
         yield made
 
@@ -114,3 +116,24 @@ def test_what_waits_can_be_cancelled_and_explained(busy: Deployment, many: Sende
         what="the end of all",
     )
     assert _count(busy, many, "state = 'cancelled'") > 0
+
+
+REQUESTS_AT_ONCE = 300
+_READ_BEFORE = """
+SELECT count(*) AS number FROM argosy.transfers other, argosy.transfers one
+WHERE one.id = :one AND other.agent_id = :other AND other.created_at < one.created_at
+"""
+
+
+def test_a_request_does_not_wait_behind_anothers_many(busy: Deployment, many: Sender) -> None:
+    path = busy.make_file("one.bin", 1000)
+    single = Sender(busy.add_agent())
+    busy.app.control.cancel_consumer(REQUESTS, reply=True)
+    sent = [many.upload(path) for _ in range(REQUESTS_AT_ONCE)]
+    quick = [single.upload(path), many.upload(path, priority="urgent")]
+    assert not _count(busy, many, "true"), "somebody has read them before all were there"
+    busy.app.control.add_consumer(REQUESTS, reply=True)
+    _get_all([*quick, *sent])
+    for one in quick:
+        [row] = busy.query(_READ_BEFORE, one=one.id, other=many.agent.id)
+        assert row.number < REQUESTS_AT_ONCE // 2
