@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
@@ -90,3 +91,8 @@ def pytest_configure() -> None:
     for name in ("ARGOSY_AGENT", "ARGOSY_AGENT_KEY"):
         os.environ.pop(name, None)
     os.environ["ARGOSY_SESSION_DIR"] = tempfile.mkdtemp(prefix="argosy-sessions-")
+
+
+def pytest_unconfigure() -> None:
+    """Leave no folder of sessions behind."""
+    shutil.rmtree(os.environ["ARGOSY_SESSION_DIR"], ignore_errors=True)
