@@ -18,7 +18,10 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 @click.command()
 @click.option("--concurrency", type=click.IntRange(1), help="Worker processes.")
 @click.option("--name", default="argosy", show_default=True, help="Name of this worker.")
-@click.option("--queues", help="Only these queues, comma-separated.")
+@click.option(
+    "--queues",
+    help="Only these queues, comma-separated, and those of the same work in its own spools.",
+)
 @click.option(
     "--control/--no-control",
     default=None,
@@ -31,12 +34,14 @@ def worker(*, concurrency: int | None, name: str, queues: str | None, control: b
     settings = load(FleetSettings)
     from tasks.messages import ASIDE, CONTROL, REQUESTS
     from worker.app import app
+    from worker.queues import with_own_spools
 
     settings.state_dir.mkdir(parents=True, exist_ok=True)  # it shows there that it lives
     options = ["--concurrency", str(concurrency or settings.concurrency), "-n", f"{name}@%h"]
     asked = ",".join((CONTROL, REQUESTS, *ASIDE))
     if queues or control:
-        options += ["-Q", queues or asked]
+        read = with_own_spools(settings, queues.split(",")) if queues else [asked]
+        options += ["-Q", ",".join(read)]
     if control:
         options += ["--prefetch-multiplier", str(CONTROL_PREFETCH)]
     if control is False:

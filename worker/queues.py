@@ -6,7 +6,7 @@ each time that a lost database makes a task hand its message back counts as one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from celery.app.amqp import AMQP, Queues
@@ -49,10 +49,19 @@ QUEUES = (
 )
 
 
+_SPOOLED = (*CHUNKS.values(), FINISH)
+"""The queues of which each spool has one of its own."""
+
+
 def queues_of_spools(spools: Iterable[str]) -> tuple[Queue, ...]:
     """Those of the work that only workers with one of these spools can do."""
-    shared = (*CHUNKS.values(), FINISH)
-    return tuple(_queue(at_spool(name, spool), internal) for spool in spools for name in shared)
+    return tuple(_queue(at_spool(name, spool), internal) for spool in spools for name in _SPOOLED)
+
+
+def with_own_spools(settings: FleetSettings, names: Sequence[str]) -> Sequence[str]:
+    """These queues, and those of the same work in the spools that this process has."""
+    spools = own_spools(settings)
+    return [*names, *(at_spool(one, its) for one in names if one in _SPOOLED for its in spools)]
 
 
 def read_by(settings: FleetSettings) -> tuple[Queue, ...]:

@@ -19,19 +19,22 @@ from tests.deployment import Deployment, remote, until
 pytestmark = pytest.mark.skipif(remote(), reason="its workers have folders of their own")
 
 PARTS = {"ARGOSY_CHUNK_THRESHOLD": str(6 * MB), "ARGOSY_PART_SIZE": str(5 * 1024 * 1024)}
+BYTES = "argosy.chunks,argosy.chunks.urgent,argosy.chunks.bulk,argosy.finish"
+REST = "argosy.requests,argosy.control,argosy.upkeep"
 SIZES = [0, MB, 23 * MB]
 
 
 @dataclass
 class Hosts:
-    """A fleet on hosts `a` and `b`."""
+    """A fleet on hosts `a` and `b`, and one that has no file to move."""
 
     deployment: Deployment
     folders: dict[str, Path]
 
-    def start(self, name: str) -> None:
+    def start(self, name: str, queues: str = BYTES) -> None:
         """Start a host's worker. It may open nothing outside the host's own spool."""
-        self.deployment.start_worker(f"host-{name}", ARGOSY_SPOOL=str(self.folders[name]))
+        spool = str(self.folders[name])
+        self.deployment.start_worker(f"host-{name}", 2, "--queues", queues, ARGOSY_SPOOL=spool)
 
     def file(self, name: str, size: int) -> Path:
         """A new file on a host."""
@@ -48,7 +51,7 @@ class Hosts:
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
     data = tmp_path_factory.mktemp("hosts")
-    folders = {name: data / name for name in ("a", "b")}
+    folders = {name: data / name for name in ("a", "b", "office")}
     for folder in folders.values():
         folder.mkdir()
     spools = ",".join(f"{name}={folder}" for name, folder in folders.items())
@@ -60,6 +63,7 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
         made = Hosts(deployment, folders)
         made.start("a")
         made.start("b")
+        made.start("office", REST)
         deployment.start_beat()
         yield made
 
