@@ -16,6 +16,7 @@ from argosy.errors import Error
 from benchmarks import cases_tools, machine, measure, report
 from benchmarks import plan as plans
 from benchmarks.cargo import BenchmarkFailed, require_space
+from benchmarks.cases_broker import ThroughBroker
 from benchmarks.cases_media import Thumbnails
 from benchmarks.cases_tools import Comparison
 from benchmarks.deployment import CHILDREN, Deployment, deployment
@@ -80,9 +81,12 @@ def _measure(
     cargo = plans.Files(plan, servers.stack.spool)
     watch = Watch(servers.trees)
     comparison = Comparison(servers, folder, watch.cpu)
+    through_broker = ThroughBroker(servers, folder, watch.cpu)
     thumbnails = Thumbnails(servers, folder, plan.pictures)
     console.print("Making files …")
-    blocks = plans.blocks(plan, servers, cargo, comparison, thumbnails, watch.cpu, only)
+    blocks = plans.blocks(
+        plan, servers, cargo, comparison, through_broker, thumbnails, watch.cpu, only
+    )
     samples: list[Sample] = []
     with watch.running():
         for sample in measure.interleave(blocks, plan.rounds, watch.phase):
@@ -95,7 +99,7 @@ def _measure(
         "fleet": f"one worker of {CHILDREN} processes",
     }
     absent = comparison.remarks if cases_tools.GROUP in only else []
-    remarks = [*absent, *thumbnails.remarks]
+    remarks = [*absent, *through_broker.remarks, *thumbnails.remarks]
     return Results(how, about, measure.summarize(samples), watch.peaks, remarks)
 
 

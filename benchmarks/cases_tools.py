@@ -1,6 +1,6 @@
-"""What people would use instead, against the same server: rclone, s5cmd, the AWS CLI.
+"""What people would use instead, against the same server: rclone, s5cmd, the AWS CLI, supabase-py.
 
-They come with static S3 keys, which spares them row-level security.
+The first three come with static S3 keys, which spares them row-level security.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.cargo import BenchmarkFailed, Cargo
 from benchmarks.deployment import BUCKET, Deployment
-from benchmarks.measure import Block, Cpu, Sample, Series, timed
+from benchmarks.measure import Block, Case, Cpu, Sample, Series, timed
 from benchmarks.processes import TOOL
 
 _log = logging.getLogger(__name__)
@@ -79,7 +80,9 @@ class Comparison:
     def block(self, cargos: Sequence[Cargo]) -> Block:
         """Round trips of the cargos by every tool."""
         pairs = [(tool, cargo) for cargo in cargos for tool in self._present]
-        return Block(GROUP, nullcontext, [partial(self._case, *pair) for pair in pairs])
+        cases: list[Case] = [partial(self._case, *pair) for pair in pairs]
+        cases += [partial(self._supabase_py, cargo) for cargo in cargos]
+        return Block(GROUP, nullcontext, cases)
 
     def _case(self, tool: Tool, cargo: Cargo) -> Iterator[Sample]:
         """A tool that fails is not measured again; ours are what must work."""
@@ -101,6 +104,25 @@ class Comparison:
                 series = Series(GROUP, tool.name, action, cargo.size, TOOL)
                 command = [tool.name, *tool.copy(source, target)]
                 yield timed(series, partial(self._run, command), self._cpu)[0]
+            cargo.must_equal(back)
+        finally:
+            back.unlink(missing_ok=True)
+            self._deployment.remove(key)
+
+    def _supabase_py(self, cargo: Cargo) -> Iterator[Sample]:
+        """In one stream each way, as it does; the download is in memory as a whole."""
+        key, back = f"{self._deployment.agent_id}/supabase-py", self._folder / "supabase-py.back"
+        environment = {
+            **os.environ,
+            **self._deployment.stack.environment,
+            "BENCHMARK_TOKEN": self._deployment.token(),
+        }
+        try:
+            for action, path in (("upload", cargo.path), ("download", back)):
+                series = Series(GROUP, "supabase-py", action, cargo.size, TOOL)
+                command = [sys.executable, "-m", "benchmarks.supabase_py", action, key, str(path)]
+                work = partial(self._deployment.run, command, environment=environment)
+                yield timed(series, work, self._cpu)[0]
             cargo.must_equal(back)
         finally:
             back.unlink(missing_ok=True)

@@ -31,7 +31,7 @@ BUCKET = "agent-transfers"
 CHILDREN = 4
 """Worker processes of the fleet: the default of `argosy worker`."""
 
-CLIENT, WORKER, STORAGE = "client", "worker", "storage server"
+CLIENT, WORKER, STORAGE, BROKER = "client", "worker", "storage server", "RabbitMQ"
 
 
 @dataclass(frozen=True)
@@ -104,14 +104,14 @@ class Deployment:
         others = {
             "PostgreSQL": stack.postgres.pid,
             "Valkey": stack.valkey.pid,
-            "RabbitMQ": broker and broker.pid,
+            BROKER: broker and broker.pid,
         }
         tool = {self._tool[0]: Tree(self._tool[1])} if self._tool else {}
         return {
             CLIENT: Tree(os.getpid(), descendants=False),
             **tool,
             **{role: Tree(pid) for role, pid in pids.items() if pid},
-            **{role: Tree(pid, memory=False) for role, pid in others.items() if pid},
+            **{role: Tree(pid, memory=role == BROKER) for role, pid in others.items() if pid},
         }
 
     def run(

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from benchmarks import (
+    cases_broker,
     cases_compression,
     cases_fleet,
     cases_media,
@@ -17,6 +18,7 @@ from benchmarks import (
 )
 from benchmarks.apart import apart
 from benchmarks.cargo import Cargo, make_cargo, write_cargo
+from benchmarks.cases_broker import ThroughBroker
 from benchmarks.cases_compression import Compression
 from benchmarks.cases_fleet import Fleet
 from benchmarks.cases_media import Thumbnails
@@ -29,6 +31,7 @@ GROUPS = (
     cases_storage.GROUP,
     cases_fleet.GROUP,
     cases_tools.GROUP,
+    cases_broker.GROUP,
     cases_policies.GROUP,
     cases_media.GROUP,
     cases_compression.GROUP,
@@ -109,6 +112,7 @@ def blocks(
     deployment: Deployment,
     cargo: Files,
     comparison: Comparison,
+    through_broker: ThroughBroker,
     thumbnails: Thumbnails,
     cpu: Cpu,
     only: Collection[str],
@@ -122,6 +126,7 @@ def blocks(
             large_parts.block(cargo.tiny, [cargo.largest], cpu),
         ],
         cases_tools.GROUP: lambda: [comparison.block([cargo.largest])],
+        cases_broker.GROUP: lambda: [through_broker.block(cargo.largest)],
         cases_policies.GROUP: lambda: [cases_policies.block(deployment, plan.objects)],
         cases_media.GROUP: lambda: [thumbnails.block()],
         cases_compression.GROUP: lambda: [
