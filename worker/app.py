@@ -48,6 +48,7 @@ TASK_MODULES = (
     "tasks.resume",
     "tasks.reconcile",
     "tasks.sweep",
+    "tasks.forget",
     "tasks.bury",
 )
 
