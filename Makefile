@@ -52,7 +52,7 @@ FAULTS := tests/faults/test_mutations.py tests/faults/test_leaving.py \
 
 .PHONY: test
 test: $(INSTALLED) broker ## Run every test but those of the lanes below (ARGS="-k upload")
-	$(BIN)/python -m pytest $(AT_ONCE) --ignore=tests/security \
+	$(BIN)/python -m pytest $(AT_ONCE) --ignore=tests/security --ignore=tests/flower \
 		$(LOCAL:%=--ignore=%) $(MEDIA:%=--ignore=%) $(FAULTS:%=--ignore=%) $(ARGS)
 
 .PHONY: test-media
@@ -70,6 +70,11 @@ test-security: $(INSTALLED) broker ## Run the attacks, and every cell of the acc
 .PHONY: test-local
 test-local: $(INSTALLED) broker ## Run the tests of the local stack and of its Supabase
 	$(BIN)/python -m pytest $(AT_ONCE) $(LOCAL) $(ARGS)
+
+.PHONY: test-flower
+test-flower: $(INSTALLED) broker ## Run the test that opens Flower in a real Chromium
+	@tests/flower/install.sh
+	$(BIN)/python -m pytest tests/flower $(ARGS)
 
 .PHONY: faults
 faults: $(INSTALLED) broker ## Break things at random and count what is lost (MINUTES=3 SEED=… DATA=…)

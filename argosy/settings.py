@@ -404,14 +404,16 @@ class FleetSettings(MediaSettings, AgentSettings):
         "by default the inbox of the agent that chained it.",
     )
     flower_port: int = Field(5555, ge=0, le=65535, description="Port of `argosy flower`.")
-    flower_basic_auth: Annotated[SecretStr, AfterValidator(_passwords)] | None = Field(
+    flower_basic_auth: Annotated[
+        Annotated[SecretStr, AfterValidator(_passwords)] | None, BeforeValidator(_none_if_empty)
+    ] = Field(
         None,
         description="Who may open Flower, as `name:password`, separated by commas. Without this "
         "and without OAuth it listens on this machine only.",
     )
-    flower_oauth: Literal["google", "github", "gitlab", "okta"] | None = Field(
-        None, description="By which provider one signs in at Flower, instead of a password."
-    )
+    flower_oauth: Annotated[
+        Literal["google", "github", "gitlab", "okta"] | None, BeforeValidator(_none_if_empty)
+    ] = Field(None, description="By which provider one signs in at Flower, instead of a password.")
     flower_oauth_emails: str | None = Field(
         None,
         description="Who may: one address, some separated by `|`, or a pattern such as "
@@ -421,7 +423,7 @@ class FleetSettings(MediaSettings, AgentSettings):
     flower_oauth_secret: SecretStr | None = Field(
         None, description="The secret that the provider has given for it."
     )
-    flower_oauth_url: HttpUrl | None = Field(
+    flower_oauth_url: Annotated[HttpUrl | None, BeforeValidator(_none_if_empty)] = Field(
         None, description="Where the provider sends back to: Flower's address with `/login`."
     )
     metrics_port: int = Field(9540, ge=0, le=65535, description="Port of `argosy metrics`.")
