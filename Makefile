@@ -47,7 +47,8 @@ MEDIA := tests/unit/media tests/unit/coding tests/integration/test_content.py \
 	tests/faults/test_processing_kills.py
 FAULTS := tests/faults/test_mutations.py tests/faults/test_leaving.py \
 	tests/faults/test_rolling_restart.py tests/faults/test_upgrade.py \
-	tests/faults/test_broker_wiped.py tests/faults/test_restore.py tests/faults/test_poison.py \
+	tests/faults/test_broker_wiped.py tests/faults/test_restore.py \
+	tests/faults/test_new_secret.py tests/faults/test_poison.py \
 	tests/faults/test_storage_away.py tests/integration/test_probes.py
 
 .PHONY: test

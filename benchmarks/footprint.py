@@ -1,4 +1,4 @@
-"""What an upload costs and leaves beside its bytes: rows, WAL, commits, messages, results.
+"""What an upload costs and leaves beside its bytes: rows, WAL, commits, messages, CPU.
 
     python -m benchmarks.footprint --small 1000 --large 6
 
@@ -78,7 +78,8 @@ def _facts(made: Deployment) -> dict[str, float]:
             taken, rows = connection.execute(text(size)).one()  # the names are ours
             facts |= {f"bytes of {table}": taken, f"rows of {table}": rows}
     engine.dispose()
-    return {**facts, **_messages(made)}
+    cpu = {f"CPU ms, {role}": 1000 * tree.cpu() for role, tree in made.trees().items()}
+    return {**facts, **cpu, **_messages(made)}
 
 
 def _messages(made: Deployment) -> dict[str, float]:
