@@ -40,7 +40,10 @@ PAGES = (
     "docs/guide/celery-agent.md",
     "docs/guide/asyncio.md",
     "docs/guide/failures.md",
+    "docs/operations/install.md",
+    "docs/operations/flower.md",
     "docs/operations/history.md",
+    "docs/operations/keys.md",
 )
 AGENTS = ("forecast", "printer", "agent-b")
 _BLOCK = re.compile(r"(?:<!-- (?P<how>[^\n]*?) -->\n)?```(?P<kind>\w+)\n(?P<text>.*?)```\n", re.S)
