@@ -47,12 +47,13 @@ MEDIA := tests/unit/media tests/unit/coding tests/integration/test_content.py \
 CLIENT := tests/integration/client
 FAULTS := tests/faults/test_mutations.py tests/faults/test_leaving.py \
 	tests/faults/test_rolling_restart.py tests/faults/test_upgrade.py \
-	tests/faults/test_broker_wiped.py tests/faults/test_poison.py \
+	tests/faults/test_broker_wiped.py tests/faults/test_restore.py \
+	tests/faults/test_new_secret.py tests/faults/test_poison.py \
 	tests/faults/test_storage_away.py tests/integration/test_probes.py
 
 .PHONY: test
 test: $(INSTALLED) broker ## Run every test but those of the lanes below (ARGS="-k upload")
-	$(BIN)/python -m pytest $(AT_ONCE) --ignore=tests/security \
+	$(BIN)/python -m pytest $(AT_ONCE) --ignore=tests/security --ignore=tests/flower \
 		$(LOCAL:%=--ignore=%) $(CLIENT:%=--ignore=%) $(MEDIA:%=--ignore=%) \
 		$(FAULTS:%=--ignore=%) $(ARGS)
 
@@ -75,6 +76,11 @@ test-security: $(INSTALLED) broker ## Run the attacks, and every cell of the acc
 .PHONY: test-local
 test-local: $(INSTALLED) broker ## Run the tests of the local stack and of its Supabase
 	$(BIN)/python -m pytest $(AT_ONCE) $(LOCAL) $(ARGS)
+
+.PHONY: test-flower
+test-flower: $(INSTALLED) broker ## Run the test that opens Flower in a real Chromium
+	@tests/flower/install.sh
+	$(BIN)/python -m pytest tests/flower $(ARGS)
 
 .PHONY: faults
 faults: $(INSTALLED) broker ## Break things at random and count what is lost (MINUTES=3 SEED=… DATA=…)

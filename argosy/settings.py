@@ -76,9 +76,23 @@ def _none_if_empty(value: Any) -> Any:
     return value or None
 
 
+def _days_or_forever(value: float) -> float:
+    if value != 0 and value < 1:
+        raise ValueError("expected 0, or at least 1 day")
+    return value
+
+
 def _split_words(value: Any) -> Any:
     if isinstance(value, str):
         return tuple(word for part in value.split(",") if (word := part.strip()))
+    return value
+
+
+def _passwords(value: SecretStr) -> SecretStr:
+    for pair in value.get_secret_value().split(","):
+        name, _, password = pair.partition(":")
+        if not name or not password:
+            raise ValueError("expected name:password, or several separated by commas")
     return value
 
 
@@ -337,6 +351,14 @@ class FleetSettings(MediaSettings, AgentSettings):
         description="Hours for which what differs between the books and Storage is left alone: "
         "it may be on its way.",
     )
+    history_days: Annotated[float, AfterValidator(_days_or_forever)] = Field(
+        400,
+        description="Days for which what has ended is remembered: transfers whose file is gone, "
+        "their events, dead letters, rounds. 0: for ever. `argosy bootstrap` tells the database.",
+    )
+    history_seconds: float = Field(
+        3600, gt=0, description="How often beat has the fleet forget what is older than that."
+    )
     transfers_at_once: int = Field(
         32,
         ge=2,
@@ -403,6 +425,28 @@ class FleetSettings(MediaSettings, AgentSettings):
         "by default the inbox of the agent that chained it.",
     )
     flower_port: int = Field(5555, ge=0, le=65535, description="Port of `argosy flower`.")
+    flower_basic_auth: Annotated[
+        Annotated[SecretStr, AfterValidator(_passwords)] | None, BeforeValidator(_none_if_empty)
+    ] = Field(
+        None,
+        description="Who may open Flower, as `name:password`, separated by commas. Without this "
+        "and without OAuth it listens on this machine only.",
+    )
+    flower_oauth: Annotated[
+        Literal["google", "github", "gitlab", "okta"] | None, BeforeValidator(_none_if_empty)
+    ] = Field(None, description="By which provider one signs in at Flower, instead of a password.")
+    flower_oauth_emails: str | None = Field(
+        None,
+        description="Who may: one address, some separated by `|`, or a pattern such as "
+        "`*@example.com`.",
+    )
+    flower_oauth_key: str | None = Field(None, description="The provider's id of this Flower.")
+    flower_oauth_secret: SecretStr | None = Field(
+        None, description="The secret that the provider has given for it."
+    )
+    flower_oauth_url: Annotated[HttpUrl | None, BeforeValidator(_none_if_empty)] = Field(
+        None, description="Where the provider sends back to: Flower's address with `/login`."
+    )
     metrics_port: int = Field(9540, ge=0, le=65535, description="Port of `argosy metrics`.")
     state_dir: Path = Field(
         Path(".argosy"), description="Folder of beat's schedule and Flower's state."

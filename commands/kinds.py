@@ -1,8 +1,9 @@
-"""Kinds of arguments: lengths of time, `name=value`, and what names a file."""
+"""Kinds of arguments: lengths of time, moments, `name=value`, and what names a file."""
 
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 
 import click
 from click.shell_completion import CompletionItem
@@ -27,6 +28,28 @@ class Duration(click.ParamType[float]):
         if not length:
             self.fail(f"{value!r} is no length of time: 90, 30s, 10m, 1h, 7d or 2w.", param, ctx)
         return length
+
+
+class Moment(click.ParamType[datetime]):
+    """A time in UTC: `2026-11-28`, `2026-11-28T09:30`, or so long ago: `30m`, `12h`, `7d`."""
+
+    name = "when"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        """The moment, with its time zone."""
+        if isinstance(value, datetime):
+            return value
+        text = str(value)
+        try:
+            if found := _LENGTH.fullmatch(text):
+                ago = timedelta(seconds=float(found[1]) * _UNITS[found[2] or "s"])
+                return datetime.now(UTC) - ago
+            at = datetime.fromisoformat(text)
+        except (ValueError, OverflowError):
+            self.fail(f"{text!r} is no time: 2026-11-28, 2026-11-28T09:30, 12h or 7d.", param, ctx)
+        return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 class Pair(click.ParamType[tuple[str, str]]):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
-from argosy.errors import TransferNotFound
+from argosy.errors import InvalidRequest, TransferNotFound
 from argosy.info import Status
 from argosy.settings import FleetSettings, load
 from commands.account import client, is_operator
+from commands.wanted import EVERYTHING, Wanted
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -32,7 +34,7 @@ class View(Protocol):
         """One transfer. Raises TransferNotFound."""
         ...
 
-    def history(self, limit: int) -> Iterator[Status]:
+    def history(self, limit: int, wanted: Wanted = EVERYTHING) -> Iterator[Status]:
         """Transfers, the newest first."""
         ...
 
@@ -62,14 +64,18 @@ class AgentView:
         """See View."""
         return self._client.status(transfer)
 
-    def history(self, limit: int) -> Iterator[Status]:
-        """See View."""
+    def history(self, limit: int, wanted: Wanted = EVERYTHING) -> Iterator[Status]:
+        """See View. The fleet knows of no conditions: they are looked at here."""
+        yield from islice(filter(wanted.takes, self._since(limit, wanted)), limit)
+
+    def _since(self, limit: int, wanted: Wanted) -> Iterator[Status]:
+        """Page by page, all that are young enough."""
+        many = min(limit, PAGE) if wanted == EVERYTHING else PAGE
         before: str | None = None
-        while limit > 0:
-            page = self._client.history(min(limit, PAGE), before)
+        while True:
+            page = self._client.history(many, before)
             yield from page
-            limit -= len(page)
-            if len(page) < PAGE:
+            if len(page) < many or wanted.is_past(page[-1]):
                 return
             before = str(page[-1].id)
 
@@ -101,21 +107,29 @@ class OperatorView:
         """See View."""
         return self._explained(lambda session: [_row(session, transfer)])[0]
 
-    def history(self, limit: int) -> Iterator[Status]:
-        """See View."""
+    def history(self, limit: int, wanted: Wanted = EVERYTHING) -> Iterator[Status]:
+        """See View. Raises InvalidRequest where there is no such agent."""
         last: Transfer | None = None
         while limit > 0:
-            page = self._page(last, min(limit, PAGE))
+            page = self._page(last, min(limit, PAGE), wanted)
             yield from self._explained(lambda _, page=page: page)  # type: ignore[misc]
             if len(page) < PAGE:
                 return
             limit, last = limit - len(page), page[-1]
 
-    def _page(self, last: Transfer | None, many: int) -> Sequence[Transfer]:
-        from models.history import newest
+    def _page(self, last: Transfer | None, many: int, wanted: Wanted) -> Sequence[Transfer]:
+        from models.history import matching, newest
 
+        only = matching(
+            states=wanted.states,
+            kinds=wanted.kinds,
+            reason=wanted.reason,
+            since=wanted.since,
+            until=wanted.until,
+        )
         with self._sessions.begin() as session:
-            return newest(session, agent_id=None, before=last, limit=many)
+            agent = _agent(session, wanted.agent)
+            return newest(session, agent_id=agent, before=last, limit=many, only=only)
 
     def moving(self, limit: int) -> list[Status]:
         """See View."""
@@ -137,4 +151,15 @@ def _row(session: Session, transfer: UUID) -> Transfer:
     found = session.get(Transfer, transfer)
     if found is None:
         raise TransferNotFound(f"There is no transfer {transfer}.", str(transfer))
+    return found
+
+
+def _agent(session: Session, name: str | None) -> UUID | None:
+    from models.history import agent_named
+
+    if name is None:
+        return None
+    found = agent_named(session, name)
+    if found is None:
+        raise InvalidRequest(f"There is no agent {name!r}: see `argosy agents list`.")
     return found

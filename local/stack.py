@@ -111,9 +111,9 @@ class Stack:
         """Start beat."""
         return self._join(fleet.Beat(self.data, lambda: self.environment))
 
-    def start_flower(self) -> fleet.Flower:
-        """Start Flower; its `url` is for a browser."""
-        flower = fleet.Flower(self.data, lambda: self._environment_of_flower)
+    def start_flower(self, **environment: str) -> fleet.Flower:
+        """Start Flower, with these variables over the stack's; its `url` is for a browser."""
+        flower = fleet.Flower(self.data, lambda: {**self._environment_of_flower, **environment})
         self._join(flower)
         return flower
 

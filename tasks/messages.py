@@ -7,7 +7,7 @@ A message that cannot be sent is only logged: its row says that it is due, and
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -110,6 +110,11 @@ def send_sweep(after: tuple[datetime, UUID]) -> None:
     """Have a sweep go on behind the file that another one has come to."""
     ended_at, last = after
     _send("transfer.sweep", ended_at.isoformat(), str(last))
+
+
+def send_forget(after: Sequence[str]) -> None:
+    """Have a round of forgetting go on behind what another one has come to."""
+    _send("transfer.forget", *after)
 
 
 def send_continuation(continuation: Continuation | None, spool: str | None = None) -> None:

@@ -51,6 +51,7 @@ TASK_MODULES = (
     "tasks.resume",
     "tasks.reconcile",
     "tasks.sweep",
+    "tasks.forget",
     "tasks.bury",
 )
 

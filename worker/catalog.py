@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from sqlalchemy import Connection, text
 
 from argosy.settings import FleetSettings
-from worker.logins import FLEET_ROLE, login_of
+from worker.logins import FLEET_ROLE, OBSERVER_ROLE, login_of
 
 Catalog = Mapping[str, str]
 """A thing, such as `policy argosy_select`, and all that is said of it."""
@@ -25,6 +25,10 @@ _QUERIES = {
     "(SELECT string_agg(a.attname || a.attacl::text, ' ' ORDER BY a.attnum) FROM pg_attribute a "
     "WHERE a.attrelid = c.oid AND a.attacl IS NOT NULL AND a.attacl <> '{}')) "
     "FROM pg_class c WHERE c.relnamespace = to_regnamespace('argosy') AND c.relkind = 'r'",
+    "view": "SELECT c.relname, concat_ws(' | ', pg_get_viewdef(c.oid), "
+    "(SELECT string_agg(acl::text, ' ' ORDER BY acl::text) "
+    "FROM unnest(coalesce(c.relacl, acldefault('r', c.relowner))) AS acl)) "
+    "FROM pg_class c WHERE c.relnamespace = to_regnamespace('argosy') AND c.relkind = 'v'",
     "trigger": "SELECT t.tgname || ' on ' || t.tgrelid::regclass, "
     "concat_ws(' | ', pg_get_triggerdef(t.oid), t.tgenabled) "
     "FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid "
@@ -42,7 +46,8 @@ _QUERIES = {
     "role": "SELECT r.rolname, concat_ws(' | ', r.rolcanlogin, r.rolbypassrls, "
     "array_agg(m.roleid::regrole::text ORDER BY m.roleid)) FROM pg_roles r "
     "LEFT JOIN pg_auth_members m ON m.member = r.oid "
-    "WHERE r.rolname IN (:fleet, :login) GROUP BY r.rolname, r.rolcanlogin, r.rolbypassrls",
+    "WHERE r.rolname IN (:fleet, :observer, :login) "
+    "GROUP BY r.rolname, r.rolcanlogin, r.rolbypassrls",
 }
 _TABLES = {
     "migration": ("alembic_version", "SELECT version_num, '' FROM argosy.alembic_version"),
@@ -52,7 +57,8 @@ _TABLES = {
 
 def look(connection: Connection, settings: FleetSettings) -> Catalog:
     """Describe what is there now."""
-    roles = {"fleet": FLEET_ROLE, "login": login_of(settings.database_url, settings)}
+    login = login_of(settings.database_url, settings)
+    roles = {"fleet": FLEET_ROLE, "observer": OBSERVER_ROLE, "login": login}
     found: dict[str, str] = {}
     for kind, query in _QUERIES.items():
         found |= _described(connection, kind, query, roles if kind == "role" else {})

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 
 import click
 
 from argosy.settings import FleetSettings, GatewaySettings, load
-from worker.broker_api import api_url
 
 CONTROL_PREFETCH = 16
 """Requests for each child that a worker of them alone has at hand, to set many aside at once."""
@@ -65,13 +63,18 @@ def beat() -> None:
 @click.option("--address", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--broker-api", help="RabbitMQ management API; ARGOSY_BROKER_API by default.")
 def flower(port: int | None, address: str, broker_api: str | None) -> None:
-    """Run Flower, the page on which operators watch the fleet."""
+    """Run Flower, the page on which operators watch the fleet.
+
+    Without ARGOSY_FLOWER_BASIC_AUTH or ARGOSY_FLOWER_OAUTH it listens on this machine only.
+    """
     settings = load(FleetSettings)
     from worker.app import app
+    from worker.flower import arguments, prepare, tell_of_transfers
 
-    if api := broker_api or settings.broker_api:
-        os.environ["FLOWER_BROKER_API"] = api_url(api)  # not an argument: `ps` shows those
-    app.start(["flower", f"--port={port or settings.flower_port}", f"--address={address}"])
+    prepare(settings, address, broker_api)
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    tell_of_transfers(settings)
+    app.start(arguments(settings, address, port))
 
 
 @click.command()

@@ -14,6 +14,8 @@ from models.database import make_engine
 from worker.unready import DatabaseUnready
 
 FLEET_ROLE = "argosy_fleet"
+OBSERVER_ROLE = "argosy_observer"
+"""What a dashboard's login is a member of: it reads the views of the past, and nothing else."""
 MIGHTY = "(rolsuper OR rolbypassrls OR rolcreaterole OR rolreplication)"
 """What a role is that neither grants nor row-level security bind for long."""
 _NOT_LET_IN = re.compile(

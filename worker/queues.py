@@ -107,6 +107,7 @@ ROUTES = {
     "transfer.resume": to_queue("argosy.upkeep"),
     "transfer.reconcile": to_queue("argosy.upkeep"),
     "transfer.sweep": to_queue("argosy.upkeep"),
+    "transfer.forget": to_queue("argosy.upkeep"),
     "transfer.bury": to_queue("argosy.upkeep"),
 }
 

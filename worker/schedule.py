@@ -13,6 +13,7 @@ def schedule(settings: FleetSettings) -> dict[str, dict[str, Any]]:
         "resume": _every(settings.resume_seconds, "transfer.resume"),
         "sweep": _every(settings.sweep_seconds, "transfer.sweep"),
         "reconcile": _every(settings.reconcile_seconds, "transfer.reconcile"),
+        "forget": _every(settings.history_seconds, "transfer.forget"),
         "bury": _every(settings.bury_seconds, "transfer.bury"),
     }
 

@@ -16,7 +16,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InternalError, OperationalError
 
 from alembic import command
 from argosy.settings import FleetSettings
@@ -46,7 +46,7 @@ def migrate(settings: FleetSettings, revision: str) -> None:
     """Go to another revision of the schema, up or down.
 
     What deploy/supabase brings is as it was, or as the older revision has it,
-    until the next bring_up. Raises DatabaseUnready.
+    until the next bring_up; its views are gone until then. Raises DatabaseUnready.
     """
     with _engine(settings) as engine:
         _until_free(engine, lambda: _migrate(engine, revision))
@@ -55,6 +55,7 @@ def migrate(settings: FleetSettings, revision: str) -> None:
 def _migrate(engine: Engine, revision: str) -> None:
     with _alone(engine) as connection:
         before = _revision(connection)
+        _drop_views(connection)
         go = command.downgrade if _is_older(revision, before) else command.upgrade
         try:
             go(_config(connection), revision)
@@ -90,6 +91,7 @@ def _bring_up(
         _prepare(connection)
         told = [] if alone else logins.let_in(connection, settings, gets_in=gets_in)
         _enter_buckets(connection, buckets)
+        _enter_history(connection, settings.history_days)
         changed = [*changes(before, look(connection, settings)), *told]
         if dry_run:
             connection.rollback()
@@ -110,7 +112,8 @@ def behind(settings: FleetSettings) -> str | None:
 
 
 def _prepare(connection: Connection) -> None:
-    _revision(connection)  # raises where the database is newer than this version
+    if _revision(connection) != _scripts().get_current_head():  # raises where it is newer than this
+        _drop_views(connection)
     command.upgrade(_config(connection), "head")
     _tell_oldest_code(connection)
     for script in sorted(SCRIPTS.glob("*.sql")):
@@ -230,6 +233,28 @@ def _revision(connection: Connection) -> str | None:
     return found
 
 
+def _drop_views(connection: Connection) -> None:
+    """No migration can change a column that a view has; deploy/supabase brings them back.
+
+    Raises DatabaseUnready for what somebody else has made of them: it would be gone for good.
+    """
+    query = "SELECT relname FROM pg_class WHERE relkind = 'v' AND relnamespace = "
+    schema = "to_regnamespace('argosy') ORDER BY relname"
+    names = [f"argosy.{name}" for name in connection.scalars(text(query + schema))]
+    if not names:
+        return
+    try:
+        with connection.begin_nested():
+            connection.execute(text(f"DROP VIEW {', '.join(names)}"))
+    except InternalError as error:
+        if not isinstance(error.orig, psycopg.errors.DependentObjectsStillExist):
+            raise
+        raise DatabaseUnready(
+            f"Something of yours is built on the views of schema argosy, which this version makes "
+            f"anew: drop it, and make it again afterwards. {error.orig.diag.message_detail}."
+        ) from None
+
+
 def _tell_oldest_code(connection: Connection) -> None:
     """Leave a word for versions of the code that do not know this revision yet."""
     if not (found := _revision(connection)):
@@ -263,4 +288,15 @@ def _enter_buckets(connection: Connection, buckets: dict[str, float | None]) -> 
             "WHERE buckets.retention_days IS DISTINCT FROM excluded.retention_days"
         ),
         [{"name": name, "days": days} for name, days in buckets.items()],
+    )
+
+
+def _enter_history(connection: Connection, days: float) -> None:
+    """How long the past is kept; the fleet, which forgets it, cannot say another number."""
+    connection.exec_driver_sql(
+        "CREATE OR REPLACE FUNCTION argosy.history_days() RETURNS double precision "
+        f"LANGUAGE sql IMMUTABLE RETURN {float(days)!r}::double precision; "
+        "REVOKE ALL ON FUNCTION argosy.history_days() FROM PUBLIC, anon, authenticated; "
+        "GRANT EXECUTE ON FUNCTION argosy.history_days() TO argosy_fleet",
+        execution_options={"no_parameters": True},
     )

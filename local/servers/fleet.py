@@ -105,7 +105,7 @@ class Beat(Argosy):
 class Flower(OwnServer):
     """Flower, the fleet's dashboard."""
 
-    stop_grace = 1.0  # it keeps nothing, and waits long for its own threads
+    stop_grace = 3.0  # it writes down what it keeps, and waits long for its own threads
 
     def __init__(self, data: Path, environment: Environment) -> None:
         self._own_environment = environment

@@ -128,6 +128,27 @@ DRIFT = {
         "GRANT SELECT ON argosy.grants TO authenticated",
         "table grants: changed",
     ),
+    "strangers who see the past": (
+        "GRANT SELECT ON argosy.transfer_history TO anon",
+        "view transfer_history: changed",
+    ),
+    "a fleet that sees what is for operators": (
+        "GRANT SELECT ON argosy.failures_by_reason TO argosy_fleet",
+        "view failures_by_reason: changed",
+    ),
+    "an observer who sees a table": (
+        "GRANT SELECT ON argosy.transfers TO argosy_observer",
+        "table transfers: changed",
+    ),
+    "an observer that row-level security does not bind": (
+        "ALTER ROLE argosy_observer BYPASSRLS",
+        "role argosy_observer: changed",
+    ),
+    "a past that is forgotten at once": (
+        "CREATE OR REPLACE FUNCTION argosy.history_days() RETURNS double precision "
+        "LANGUAGE sql IMMUTABLE RETURN 0.001::double precision",
+        "function argosy.history_days(): changed",
+    ),
     "strangers who see the audit": (
         "GRANT SELECT ON argosy.events TO anon",
         "table events: changed",
@@ -297,6 +318,7 @@ def test_an_operator_who_is_no_superuser(settings: FleetSettings) -> None:
         assert f"role {name}" not in seen
         assert {thing for thing in seen if thing.startswith("role ")} == {
             "role argosy_fleet",
+            "role argosy_observer",
             f"role {make_url(settings.database_url).username}",
         }
 
@@ -405,6 +427,22 @@ def test_migrate_goes_up_and_down(settings: FleetSettings) -> None:
     assert bring_up_database(settings)
 
 
+def test_views_of_the_past_go_and_come_back(settings: FleetSettings) -> None:
+    """A column that a view has cannot be changed; what somebody built on one is not taken."""
+    bring_up_database(settings)
+    views = "SELECT count(*) FROM pg_views WHERE schemaname = 'argosy'"
+    with _connect(settings.operator_url) as connection:
+        connection.execute("CREATE VIEW public.mine AS SELECT * FROM argosy.failures_by_reason")
+        with pytest.raises(DatabaseUnready, match=r"view (public\.)?mine depends on view"):
+            schema.migrate(settings, "0005")
+        assert schema.behind(settings) is None
+        connection.execute("DROP VIEW public.mine")
+        schema.migrate(settings, "0005")
+        assert connection.execute(views).fetchone() == (0,)
+        bring_up_database(settings)
+        assert connection.execute(views).fetchone() == (3,)
+
+
 def test_migrations_are_in_the_audit(settings: FleetSettings) -> None:
     schema.migrate(settings, "0002")
     schema.migrate(settings, "0003")
@@ -435,6 +473,10 @@ def test_the_owner_may_be_the_fleet(made: FleetSettings) -> None:
 FORBIDDEN = [
     "UPDATE argosy.events SET name = 'x'",
     "DELETE FROM argosy.events",
+    "SET argosy.is_forgetting = 'on'; DELETE FROM argosy.events",
+    "CREATE OR REPLACE FUNCTION argosy.history_days() RETURNS double precision "
+    "LANGUAGE sql IMMUTABLE RETURN 0.001::double precision",
+    "SELECT * FROM argosy.transfer_history",
     "TRUNCATE argosy.events",
     "ALTER TABLE argosy.events DISABLE TRIGGER ALL",
     "UPDATE argosy.agents SET role = 'admin'",

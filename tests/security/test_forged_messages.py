@@ -195,6 +195,7 @@ def _forged(deployment: Deployment, victim: str) -> list[amqp.Message]:
         "transfer.cleanup": [victim],
         "transfer.resume": [],
         "transfer.reconcile": [],
+        "transfer.forget": [],
         "transfer.bury": [],
     }
     another = seal(deployment.settings, "transfer.plan", (str(uuid4()),))

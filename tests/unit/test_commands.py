@@ -8,6 +8,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -22,13 +23,15 @@ from argosy.settings import SettingsError
 from commands import mistakes, refs, words
 from commands.board import Bars, Lines
 from commands.exits import MEANINGS, Exit, exit_of, exit_of_all
-from commands.kinds import Duration, Pair
+from commands.kinds import Duration, Moment, Pair
 from commands.main import argosy
 from commands.output import columns, seconds, shown
 from commands.table import ENTRIES, Entry
 from commands.together import together
 from commands.views import ENDED
+from commands.wanted import KINDS, STATES
 from models import ENDED as ENDED_BY_THE_MACHINE
+from models import Kind, State
 from tests.deployment import ARGOSY
 
 ROOT = Path(__file__).parents[2]
@@ -208,6 +211,24 @@ def test_lengths_of_time(said: str, length: float) -> None:
 def test_no_lengths_of_time(said: str) -> None:
     with pytest.raises(click.BadParameter):
         Duration().convert(said, None, None)
+
+
+def test_moments() -> None:
+    convert = Moment().convert
+    assert convert("2026-11-28", None, None) == datetime(2026, 11, 28, tzinfo=UTC)
+    assert convert("2026-11-28T09:30+01:00", None, None) == datetime(
+        2026, 11, 28, 8, 30, tzinfo=UTC
+    )
+    before = datetime.now(UTC) - timedelta(hours=12)
+    assert before <= convert("12h", None, None) <= before + timedelta(minutes=1)
+    for said in ("", "soon", "2026-13-01", "1y", "9" * 20 + "w"):
+        with pytest.raises(click.BadParameter):
+            convert(said, None, None)
+
+
+def test_states_and_kinds_are_the_machines() -> None:
+    assert set(STATES) == set(State)
+    assert set(KINDS) == set(Kind)
 
 
 def test_pairs() -> None:

@@ -19,6 +19,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
 import pytest
 from PIL import Image
 
@@ -39,6 +40,10 @@ PAGES = (
     "docs/guide/celery-agent.md",
     "docs/guide/asyncio.md",
     "docs/guide/failures.md",
+    "docs/operations/install.md",
+    "docs/operations/flower.md",
+    "docs/operations/history.md",
+    "docs/operations/keys.md",
 )
 AGENTS = ("forecast", "printer", "agent-b")
 _BLOCK = re.compile(r"(?:<!-- (?P<how>[^\n]*?) -->\n)?```(?P<kind>\w+)\n(?P<text>.*?)```\n", re.S)
@@ -109,6 +114,8 @@ class Reader:
             self._run_python(text)
         elif block.kind == "sh":
             self._run_shell(text, block.how)
+        elif block.kind == "sql":
+            self._run_sql(text)
         elif block.kind == "text":
             self._expect(text)
         else:
@@ -148,6 +155,12 @@ class Reader:
             check=False,
         )
         assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
+
+    def _run_sql(self, text: str) -> None:
+        """As the operator; nothing stays."""
+        with psycopg.connect(self._deployment.settings.operator_url) as connection:
+            connection.execute(text.encode())
+            connection.rollback()
 
     def _expect(self, text: str) -> None:
         log = self._last

@@ -1,0 +1,94 @@
+"""What an upload costs and leaves beside its bytes: rows, WAL, commits, messages, CPU.
+
+    python -m benchmarks.footprint --small 1000 --large 6
+
+On servers of its own; files are sent all at once, to one worker of four processes.
+docs/operations/sizing.md reckons with what it prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import httpx
+from sqlalchemy import create_engine, make_url, text
+
+from benchmarks.cargo import make_cargo
+from benchmarks.deployment import Deployment, deployment
+from benchmarks.measure import MIB
+from tasks import transfer
+
+SECONDS = 900
+SETTLE_SECONDS = 6
+"""RabbitMQ counts messages every five seconds."""
+SMALL_BYTES, LARGE_BYTES = 10_000, 105_000_000
+TABLES = ("transfers", "events", "chunks", "continuations")
+_FACTS = """
+SELECT pg_current_wal_lsn() - '0/0'::pg_lsn AS wal,
+    (SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()) AS commits
+"""
+
+
+def main() -> None:
+    """Measure, and print what came of it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--small", type=int, default=1000)
+    parser.add_argument("--large", type=int, default=6)
+    given = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="argosy-footprint-"))
+    folder.chmod(0o711)  # PostgreSQL may run as another user
+    with deployment(folder / "data") as made, made.fleet(16 * MIB):
+        measure(made, "warm-up", 20, SMALL_BYTES)
+        for name, count, size in (
+            ("small", given.small, SMALL_BYTES),
+            ("large", given.large, LARGE_BYTES),
+        ):
+            print(name, measure(made, name, count, size), flush=True)
+    shutil.rmtree(folder)
+
+
+def measure(made: Deployment, name: str, count: int, size: int) -> Mapping[str, float]:
+    """Upload so many files of this size, in bytes; what each cost, and how many went a second."""
+    source = make_cargo(made.stack.spool, name, size).path
+    before = _facts(made)
+    began = time.monotonic()
+    asked = [transfer.upload.delay(str(source), name=f"{name}-{n}") for n in range(count)]
+    for one in asked:
+        one.get(timeout=SECONDS)
+    seconds = time.monotonic() - began
+    time.sleep(SETTLE_SECONDS)
+    after = _facts(made)
+    each = {fact: round((after[fact] - before[fact]) / count, 1) for fact in after}
+    return {"files": count, "a second": round(count / seconds, 1), **each}
+
+
+def _facts(made: Deployment) -> dict[str, float]:
+    """Counters of the servers; what runs by the clock is in them too."""
+    engine = create_engine(make_url(made.stack.postgres.url).set(drivername="postgresql+psycopg"))
+    with engine.begin() as connection:
+        row = connection.execute(text(_FACTS)).one()
+        facts = {"bytes of WAL": float(row.wal), "commits": float(row.commits)}
+        for table in TABLES:
+            size = f"SELECT pg_total_relation_size('argosy.{table}'), count(*) FROM argosy.{table}"
+            taken, rows = connection.execute(text(size)).one()  # the names are ours
+            facts |= {f"bytes of {table}": taken, f"rows of {table}": rows}
+    engine.dispose()
+    cpu = {f"CPU ms, {role}": 1000 * tree.cpu() for role, tree in made.trees().items()}
+    return {**facts, **cpu, **_messages(made)}
+
+
+def _messages(made: Deployment) -> dict[str, float]:
+    api = made.stack.operator_environment.get("ARGOSY_BROKER_API")
+    if not api:
+        return {}
+    stats = httpx.get(f"{api.rstrip('/').removesuffix('/api')}/api/overview").json()
+    return {"messages": float(stats["message_stats"]["publish"])}
+
+
+if __name__ == "__main__":
+    main()
