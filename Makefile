@@ -33,6 +33,10 @@ demo-run: $(INSTALLED)
 up: $(INSTALLED) ## Leave the whole deployment running on this machine, until Ctrl-C
 	@$(BIN)/python -m local up $${DATA:+--data "$$DATA"}
 
+.PHONY: env
+env: ## Make .env for docker compose, with fresh keys (an .env that is there keeps its own)
+	@python3 deploy/compose/make_env.py
+
 # Testing it
 
 # Most of a test's time is spent waiting for servers, so two files are run at once: each process
