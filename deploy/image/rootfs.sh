@@ -5,10 +5,13 @@ set -eu
 root=$1
 packages=$(sed 's/#.*//' "$2")
 
+# Manuals, and libc's tables of character sets: Python has its own.
+unread='^/usr/share/(man|locale|lintian|doc/.*/(changelog|README|NEWS|TODO))|/gconv/|/tini-static$'
+
 files() {
     # shellcheck disable=SC2086  # one word a package
     dpkg-query --listfiles $packages | sort -u |
-        grep --extended-regexp --invert-match '^/usr/share/(man|locale|lintian|doc/.*/(changelog|README|NEWS|TODO))' |
+        grep --extended-regexp --invert-match "$unread" |
         while read -r path; do
             if [ -L "$path" ] || [ -f "$path" ]; then echo "$path"; fi
         done
