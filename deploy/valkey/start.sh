@@ -6,7 +6,7 @@ umask 077
 {
     echo "user default on >$VALKEY_PASSWORD ~* &* +@all"
     echo "user agents on >$VALKEY_AGENTS_PASSWORD $(sed 's/#.*//' /argosy/agents.acl | tr '\n' ' ')"
-} >/run/users.acl
+} >/tmp/users.acl
 unset VALKEY_PASSWORD VALKEY_AGENTS_PASSWORD
-exec valkey-server --dir /data --aclfile /run/users.acl --appendonly yes --save '' \
+exec valkey-server --dir /data --aclfile /tmp/users.acl --appendonly yes --save '' \
     --maxmemory-policy noeviction
