@@ -56,7 +56,7 @@ FAULTS := tests/faults/test_mutations.py tests/faults/test_leaving.py \
 
 .PHONY: test
 test: $(INSTALLED) broker ## Run every test but those of the lanes below (ARGS="-k upload")
-	$(BIN)/python -m pytest $(AT_ONCE) --ignore=tests/security \
+	$(BIN)/python -m pytest $(AT_ONCE) --ignore=tests/security --ignore=tests/compose \
 		$(LOCAL:%=--ignore=%) $(MEDIA:%=--ignore=%) $(FAULTS:%=--ignore=%) $(ARGS)
 
 .PHONY: test-media
@@ -74,6 +74,10 @@ test-security: $(INSTALLED) broker ## Run the attacks, and every cell of the acc
 .PHONY: test-local
 test-local: $(INSTALLED) broker ## Run the tests of the local stack and of its Supabase
 	$(BIN)/python -m pytest $(AT_ONCE) $(LOCAL) $(ARGS)
+
+.PHONY: test-compose
+test-compose: $(INSTALLED) ## Build the image, and run docker-compose.yml (PULL=1: no stand-ins)
+	PULL=$(PULL) DATA=$(DATA) $(BIN)/python -m pytest -v tests/compose $(ARGS)
 
 .PHONY: faults
 faults: $(INSTALLED) broker ## Break things at random and count what is lost (MINUTES=3 SEED=… DATA=…)

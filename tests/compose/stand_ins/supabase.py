@@ -1,7 +1,7 @@
 """The local Supabase in a container, with the environment and the paths of Auth or of Storage.
 
-    python -m tests.compose.stand_ins.supabase auth      /health, /token, /admin/users on 9999
-    python -m tests.compose.stand_ins.supabase storage   /status, /object, /s3 on 5000
+python -m tests.compose.stand_ins.supabase auth      /health, /token, /admin/users on 9999
+python -m tests.compose.stand_ins.supabase storage   /status, /object, /s3 on 5000
 """
 
 from __future__ import annotations

@@ -11,6 +11,8 @@ import yaml
 
 ROOT = Path(__file__).parents[3]
 VARIABLE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)(:-|:\?|\?)?([^}]*)\}")
+LINE = re.compile(r"^([A-Z][A-Z0-9_]*)=(.*)$", re.MULTILINE)
+"""A line of an .env."""
 Service = dict[str, Any]
 
 

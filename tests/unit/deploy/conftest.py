@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 import sys
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.deploy.compose import ROOT
+from tests.unit.deploy.compose import LINE, ROOT
 
 MAKE_ENV = ROOT / "deploy" / "compose" / "make_env.py"
 
@@ -18,7 +17,7 @@ MAKE_ENV = ROOT / "deploy" / "compose" / "make_env.py"
 def make_env(folder: Path) -> dict[str, str]:
     """Run it for this folder; returns what .env then says."""
     subprocess.run([sys.executable, MAKE_ENV, folder], check=True, capture_output=True)
-    return dict(re.findall(r"^([A-Z][A-Z0-9_]*)=(.*)$", (folder / ".env").read_text(), re.M))
+    return dict(LINE.findall((folder / ".env").read_text()))
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -35,9 +36,14 @@ rendered_only = pytest.mark.skipif(
 @cache
 def rendered(kind: str) -> list[Resource]:
     """What `kubectl apply -k` would send."""
-    done = subprocess.run(
-        [str(KUBECTL), "kustomize", str(FOLDER / kind)], capture_output=True, text=True, check=True
-    )
+    return render(FOLDER / kind)
+
+
+def render(folder: Path) -> list[Resource]:
+    """The resources of a kustomization."""
+    command = [str(KUBECTL), "kustomize", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     return list(yaml.safe_load_all(done.stdout))
 
 
@@ -158,6 +164,19 @@ def test_selectors_find_pods(kind: str) -> None:
         wanted = selector.get("matchLabels", selector) if one["kind"] != "NetworkPolicy" else None
         if wanted:
             assert sum(wanted.items() <= these.items() for these in labels) == 1, one["metadata"]
+
+
+@rendered_only
+def test_the_overlay_of_the_documentation_renders(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "operations" / "kubernetes.md").read_text()
+    [example] = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    base = os.path.relpath(FOLDER / "base", tmp_path)
+    (tmp_path / "kustomization.yaml").write_text(example.replace("../../base", base))
+    found = render(tmp_path)
+    [settings] = [one["data"] for one in found if one["kind"] == "ConfigMap"]
+    assert settings["ARGOSY_TRANSFERS_AT_ONCE"] == "64"
+    assert settings["ARGOSY_GRACE_SECONDS"] == "45"
+    assert "registry.example.com/argosy:0.1.0" in str(found)
 
 
 @rendered_only
