@@ -116,7 +116,8 @@ bench: $(INSTALLED) ## Measure speed and memory (QUICK=1: smaller files)
 
 .PHONY: lint
 lint: $(INSTALLED) ## Check style, types and the direction of imports
-	@failed=; for check in "ruff check" "ruff format --check" "python -m mypy" lint-imports; do \
+	@failed=; for check in "ruff check" "ruff format --check" "python -m mypy" \
+		"python -m mypy deploy/compose deploy/image" lint-imports; do \
 		echo "$$check" && $(BIN)/$$check || failed="$$failed [$$check]"; done; \
 	test -z "$$failed" || { echo "Failed:$$failed" >&2; exit 1; }
 

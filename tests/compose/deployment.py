@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,8 +106,20 @@ class Deployment:
             "RESULT_URL": f"redis://agents:{password}@valkey:6379/0",
         }
 
-    def run_agent(self, environment: dict[str, str], *arguments: str) -> str:
-        """Run the agent's program beside the deployment; returns what it printed."""
+    def run_agent(
+        self,
+        environment: dict[str, str],
+        *arguments: str,
+        on_line: Callable[[str], None] = lambda line: None,
+    ) -> str:
+        """Run the agent's program beside the deployment; returns what it printed.
+
+        `on_line` gets each line when it comes. Raises AssertionError where the program fails.
+        """
         told = [word for item in environment.items() for word in ("--env", "=".join(item))]
         place = ("--network", f"{PROJECT}_default", "--volume", f"{PROJECT}_spool:/spool")
-        return self.docker("run", "--rm", *place, *told, AGENT, *arguments)
+        said = []
+        for line in self.docker.lines("run", "--rm", *place, *told, AGENT, *arguments):
+            said.append(line)
+            on_line(line)
+        return "".join(said)

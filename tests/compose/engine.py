@@ -36,6 +36,26 @@ class Docker:
             check=False,
         )
 
+    def lines(self, *words: str | Path) -> Iterator[str]:
+        """Run a command; gives each line that it says when it says it.
+
+        Raises AssertionError with all it said where it fails.
+        """
+        command = ["docker", *map(str, words)]
+        said = []
+        with subprocess.Popen(
+            command,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as running:
+            assert running.stdout is not None
+            for line in running.stdout:
+                said.append(line)
+                yield line
+        assert running.returncode == 0, f"docker {words[0]}:\n{''.join(said)}"
+
     def answers(self) -> bool:
         """Whether there is an engine."""
         return self.run("info").returncode == 0

@@ -7,15 +7,28 @@ import pytest
 
 from tests.compose.deployment import Deployment
 from tests.deployment import until
+from tests.unit.deploy.compose import HOSTED, MAIN, PROJECT
 
 GOES_ON = {
     *("rabbitmq", "valkey", "db", "auth", "storage", "supabase", "gateway"),
     *("worker", "worker-control", "worker-media", "beat", "metrics", "flower"),
 }
+SUPABASE = {"db", "auth", "storage", "supabase"}
 OURS = ("worker", "worker-control", "worker-media", "beat", "metrics", "flower")
 ORIGIN = {"origin": "https://elsewhere.example.com", "access-control-request-method": "GET"}
 
 pytestmark = pytest.mark.timeout(900)
+
+
+def test_docker_compose_reads_every_file(made: Deployment) -> None:
+    """With its own schema, which says more than ours."""
+    files = ("--file", MAIN, "--file", HOSTED)
+    own = made.compose("config", "--services").split()
+    hosted = made.compose(
+        *files, "config", "--services", env={**made.docker.environment, **PROJECT}
+    )
+    assert GOES_ON | {"init", "gateway-config"} == set(own)
+    assert set(own) - set(hosted.split()) == {*SUPABASE, "gateway", "gateway-config"}
 
 
 def test_everything_comes_up_and_is_well(project: Deployment) -> None:
@@ -43,13 +56,21 @@ def test_the_main_job(
 def test_four_workers_and_one_is_killed(
     project: Deployment, agent: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """In the middle of a file, of which every worker has a part in its hands."""
     project.up("--scale", "worker=4", "--no-recreate")
     workers = project.containers("worker")
     assert [one.health for one in workers] == ["healthy"] * 4
-    project.docker("kill", workers[0].id)
-    said = project.run_agent(agent, "128")
+    killed = []
+
+    def kill_one(line: str) -> None:
+        if "cargo.bin" in line and not killed:
+            killed.append(line.strip())
+            project.docker("kill", workers[0].id)
+
+    said = project.run_agent(agent, "512", on_line=kill_one)
     with capsys.disabled():
-        print(f"\n{said}")
+        print(f"\none of four workers was killed at {killed}\n{said}")
+    assert "done" not in killed[0]
     assert "the same, bit for bit" in said
     project.up("--scale", "worker=1")
     assert len(project.containers("worker")) == 1

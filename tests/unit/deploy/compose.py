@@ -10,6 +10,14 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parents[3]
+MAIN = ROOT / "docker-compose.yml"
+HOSTED = ROOT / "docker-compose.hosted.yml"
+PROJECT = {
+    "SUPABASE_URL": "https://ref.supabase.co",
+    "DATABASE_URL": "postgresql://fleet:a@db.example.com:5432/postgres",
+    "ARGOSY_OPERATOR_DATABASE_URL": "postgresql://postgres:b@db.example.com:5432/postgres",
+}
+"""What .env needs besides for a hosted project."""
 VARIABLE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)(:-|:\?|\?)?([^}]*)\}")
 LINE = re.compile(r"^([A-Z][A-Z0-9_]*)=(.*)$", re.MULTILINE)
 """A line of an .env."""

@@ -22,7 +22,8 @@ from worker.queues import QUEUES
 
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "deploy" / "kubernetes"
-KINDS = ["base", "overlays/node-spool", "overlays/no-keda"]
+SHARED, NODES, NO_KEDA = "shared-spool", "node-spools", "no-keda"
+KINDS = [SHARED, NODES, NO_KEDA]
 VERSION = "1.37"
 KEDA = json.loads((Path(__file__).parent / "keda.schema.json").read_text())
 KUBECTL = shutil.which("kubectl")
@@ -36,7 +37,7 @@ rendered_only = pytest.mark.skipif(
 @cache
 def rendered(kind: str) -> list[Resource]:
     """What `kubectl apply -k` would send."""
-    return render(FOLDER / kind)
+    return render(FOLDER / "overlays" / kind)
 
 
 def render(folder: Path) -> list[Resource]:
@@ -55,7 +56,7 @@ def check(resource: Resource) -> None:
         kubernetes_validate.validate(resource, VERSION, strict=True)
 
 
-def pods(kind: str = "base") -> dict[str, Resource]:
+def pods(kind: str = SHARED) -> dict[str, Resource]:
     """The pods of each deployment and job, by its name."""
     return {
         one["metadata"]["name"]: one["spec"]["template"]
@@ -95,7 +96,7 @@ def test_each_rendered_resource_is_valid(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_pods_are_restricted(kind: str) -> None:
     """The profile `restricted` of Pod Security, which the namespace enforces, and more."""
-    assert len(pods(kind)) == 7
+    assert len(pods(kind)) == (9 if kind == NODES else 7)
     for pod in pods(kind).values():
         spec = pod["spec"]
         assert spec["securityContext"]["runAsNonRoot"] is True
@@ -126,7 +127,7 @@ def test_probes_are_those_of_the_documentation() -> None:
 @rendered_only
 def test_the_grace_is_long_enough() -> None:
     grace = FleetSettings.model_fields["grace_seconds"].default
-    [settings] = [one["data"] for one in rendered("base") if one["kind"] == "ConfigMap"]
+    [settings] = [one["data"] for one in rendered(SHARED) if one["kind"] == "ConfigMap"]
     assert float(settings["ARGOSY_GRACE_SECONDS"]) == grace
     assert pods()["worker"]["spec"]["terminationGracePeriodSeconds"] >= grace + 15
 
@@ -135,24 +136,34 @@ def test_the_grace_is_long_enough() -> None:
 def test_every_queue_of_the_fleet_has_a_worker() -> None:
     told = {name: container(pod)["args"] for name, pod in pods().items()}
     assert told["worker-control"] == ["worker", "--control"]
-    read = {"argosy.requests", "argosy.control"}
-    for name in ("worker", "worker-media"):
-        read |= set(told[name][told[name].index("--queues") + 1].split(","))
-    assert read == {queue.name for queue in QUEUES}
+    assert set(queues_of("worker")) | set(queues_of("worker-media")) == not_asked()
     assert {arguments[0] for arguments in told.values()} <= set(ENTRIES)
 
 
+def queues_of(name: str, kind: str = SHARED) -> list[str]:
+    """What a worker is told to read."""
+    command, option, queues = container(pods(kind)[name])["args"]
+    assert (command, option) == ("worker", "--queues")
+    return list(queues.split(","))
+
+
+def not_asked() -> set[str]:
+    """The fleet's queues but for those of what agents ask, which `--control` reads."""
+    asked = ("argosy.requests", "argosy.control")
+    return {queue.name for queue in QUEUES if not queue.name.startswith(asked)}
+
+
 @rendered_only
-def test_scaling_looks_at_queues_that_its_workers_read() -> None:
+@pytest.mark.parametrize("kind", [SHARED, NODES])
+def test_scaling_looks_at_queues_that_its_workers_read(kind: str) -> None:
     triggers = {
         one["metadata"]["name"]: {each["metadata"]["queueName"] for each in one["spec"]["triggers"]}
-        for one in rendered("base")
+        for one in rendered(kind)
         if one["kind"] == "ScaledObject"
     }
-    assert set(triggers) == {"worker", "worker-media"}
+    assert {"worker", "worker-media"} <= set(triggers)
     for name, queues in triggers.items():
-        arguments = container(pods()[name])["args"]
-        assert queues <= set(arguments[-1].split(","))
+        assert queues <= set(queues_of(name, kind))
 
 
 @rendered_only
@@ -170,8 +181,8 @@ def test_selectors_find_pods(kind: str) -> None:
 def test_the_overlay_of_the_documentation_renders(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "operations" / "kubernetes.md").read_text()
     [example] = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
-    base = os.path.relpath(FOLDER / "base", tmp_path)
-    (tmp_path / "kustomization.yaml").write_text(example.replace("../../base", base))
+    shared = os.path.relpath(FOLDER / "overlays" / SHARED, tmp_path)
+    (tmp_path / "kustomization.yaml").write_text(example.replace("../shared-spool", shared))
     found = render(tmp_path)
     [settings] = [one["data"] for one in found if one["kind"] == "ConfigMap"]
     assert settings["ARGOSY_TRANSFERS_AT_ONCE"] == "64"
@@ -181,7 +192,7 @@ def test_the_overlay_of_the_documentation_renders(tmp_path: Path) -> None:
 
 @rendered_only
 def test_secrets_are_named_and_none_is_here() -> None:
-    assert not [one for one in rendered("base") if one["kind"] == "Secret"]
+    assert not [one for one in rendered(SHARED) if one["kind"] == "Secret"]
     named = set(re.findall(r"'name': '(argosy[a-z-]*)'", str(list(pods().values()))))
     page = (ROOT / "docs" / "operations" / "kubernetes.md").read_text()
     for secret in ("argosy", "argosy-operator", "argosy-flower"):
@@ -193,7 +204,7 @@ def test_secrets_are_named_and_none_is_here() -> None:
 def test_beat_is_one() -> None:
     [beat] = [
         one
-        for one in rendered("base")
+        for one in rendered(SHARED)
         if one["kind"] == "Deployment" and one["metadata"]["name"] == "beat"
     ]
     assert beat["spec"]["replicas"] == 1
@@ -201,20 +212,35 @@ def test_beat_is_one() -> None:
 
 
 @rendered_only
-def test_one_nodes_spool_keeps_its_workers_there() -> None:
-    for name in ("worker", "worker-control", "worker-media"):
-        assert pods("overlays/node-spool")[name]["spec"]["nodeSelector"] == {"argosy/spool": "yes"}
-    [claim] = [
-        one
-        for one in rendered("overlays/node-spool")
-        if one["kind"] == "PersistentVolumeClaim" and one["metadata"]["name"] == "spool"
-    ]
-    assert claim["spec"]["accessModes"] == ["ReadWriteOnce"]
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_each_nodes_spool_has_workers_of_its_own(name: str) -> None:
+    worker = container(pods(NODES)[f"worker-{name}"])
+    own = {"name": "ARGOSY_SPOOL", "value": f"/spool/{name}"}
+    assert own in worker["env"]
+    assert {"name": "spool", "mountPath": f"/spool/{name}"} in worker["volumeMounts"]
+    shared = {queue for queue in not_asked() if re.match(r"argosy\.(chunks|finish)", queue)}
+    assert set(queues_of(f"worker-{name}", NODES)) == {f"{queue}@{name}" for queue in shared}
+    [settings] = [one["data"] for one in rendered(NODES) if one["kind"] == "ConfigMap"]
+    assert f"{name}=/spool/{name}" in settings["ARGOSY_SPOOLS"].split(",")
+    volumes = [one["spec"] for one in rendered(NODES) if one["kind"] == "PersistentVolume"]
+    [mine] = [one for one in volumes if f"'spool-{name}'" in str(one["nodeAffinity"])]
+    assert mine["accessModes"] == ["ReadWriteOnce"]
+
+
+def test_a_node_more_is_one_file_more() -> None:
+    """By the command that kustomization.yaml names."""
+    folder = FOLDER / "overlays" / NODES
+    [rules] = re.findall(r"sed '(.*)' spool-b", (folder / "kustomization.yaml").read_text())
+    command = ["sed", rules, folder / "spool-b.yaml"]
+    made = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    for name in ("a", "b"):
+        text = (folder / f"spool-{name}.yaml").read_text()
+        assert re.sub(rf"(?<=[-@/]){name}\b", "c", text) == made
 
 
 @rendered_only
 def test_without_keda_there_are_workers_all_the_same() -> None:
-    found = rendered("overlays/no-keda")
+    found = rendered(NO_KEDA)
     assert not [one for one in found if one["apiVersion"].startswith("keda.sh/")]
     replicas = {
         one["metadata"]["name"]: one["spec"]["replicas"]
