@@ -118,4 +118,5 @@ def an_engine(data: Path) -> Iterator[Docker]:
     try:
         yield engine.docker
     finally:
+        engine.docker.run("image", "prune", "--force")  # those that a newer build has replaced
         engine.stop()

@@ -147,9 +147,19 @@ def test_workers_end_in_peace(project: Deployment) -> None:
 def test_what_was_there_is_there_after_a_new_start(
     project: Deployment, agent: dict[str, str]
 ) -> None:
-    """Users, keys and files are in volumes, and all else is made anew."""
+    """Users, keys, files and what Flower has seen are in volumes; all else is made anew."""
+    seen = tasks_in_flower(project)
+    assert "transfer.upload" in seen.values()
     project.down()
     assert project.containers() == []
     project.up()
     assert "weather" in project.argosy("agents", "list")
     assert "the same, bit for bit" in project.run_agent(agent, "1")
+    assert seen.items() <= tasks_in_flower(project).items()
+
+
+def tasks_in_flower(project: Deployment) -> dict[str, str]:
+    """Names of the tasks that Flower knows, by their ids."""
+    key = ("operator", project.environment["FLOWER_PASSWORD"])
+    answer = httpx.get(f"{project.url('FLOWER_PORT')}/api/tasks", auth=key).raise_for_status()
+    return {task: told["name"] for task, told in answer.json().items()}
