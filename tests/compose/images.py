@@ -68,17 +68,20 @@ class Images:
 
     def _build(self, dockerfile: str, tag: str, *options: str) -> None:
         """Build with the network and the package index of this machine."""
-        secrets = self._data / "pip.conf"
-        secrets.write_text(_pip_configuration())
         self._docker(
             *("buildx", "build", "--load", "--network", "host", "--progress", "plain"),
-            *("--secret", f"id=pip.conf,src={secrets}"),
-            *("--secret", f"id=ca.pem,src={CERTIFICATES}"),
+            *self._secrets(),
             *("--file", ROOT / dockerfile, "--tag", tag, *options, ROOT),
         )
 
-
-def _pip_configuration() -> str:
-    """What pip must be told inside: the index of this machine, and who vouches for it."""
-    index = os.environ.get("PIP_INDEX_URL")
-    return "[global]\ncert = /run/secrets/ca.pem\n" + (f"index-url = {index}\n" if index else "")
+    def _secrets(self) -> list[str]:
+        """What pip must be told inside: the index of this machine, and who vouches for it."""
+        lines, secrets = ["[global]"], []
+        if CERTIFICATES.exists():
+            lines.append("cert = /run/secrets/ca.pem")
+            secrets += ["--secret", f"id=ca.pem,src={CERTIFICATES}"]
+        if index := os.environ.get("PIP_INDEX_URL"):
+            lines.append(f"index-url = {index}")
+        told = self._data / "pip.conf"
+        told.write_text("\n".join([*lines, ""]))
+        return [*secrets, "--secret", f"id=pip.conf,src={told}"]
