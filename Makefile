@@ -33,6 +33,10 @@ demo-run: $(INSTALLED)
 up: $(INSTALLED) ## Leave the whole deployment running on this machine, until Ctrl-C
 	@$(BIN)/python -m local up $${DATA:+--data "$$DATA"}
 
+.PHONY: env
+env: ## Make .env for docker compose, with fresh keys (an .env that is there keeps its own)
+	@python3 deploy/compose/make_env.py
+
 # Testing it
 
 # Most of a test's time is spent waiting for servers, so two files are run at once: each process
@@ -50,12 +54,12 @@ FAULTS := tests/faults/test_mutations.py tests/faults/test_leaving.py \
 	tests/faults/test_broker_wiped.py tests/faults/test_restore.py \
 	tests/faults/test_new_secret.py tests/faults/test_poison.py \
 	tests/faults/test_storage_away.py tests/integration/test_probes.py
+LANES := tests/security tests/flower tests/compose tests/monitoring \
+	$(LOCAL) $(CLIENT) $(MEDIA) $(FAULTS)
 
 .PHONY: test
 test: $(INSTALLED) broker ## Run every test but those of the lanes below (ARGS="-k upload")
-	$(BIN)/python -m pytest $(AT_ONCE) --ignore=tests/security --ignore=tests/flower \
-		$(LOCAL:%=--ignore=%) $(CLIENT:%=--ignore=%) $(MEDIA:%=--ignore=%) \
-		$(FAULTS:%=--ignore=%) $(ARGS)
+	$(BIN)/python -m pytest $(AT_ONCE) $(LANES:%=--ignore=%) $(ARGS)
 
 .PHONY: test-client
 test-client: $(INSTALLED) broker ## Run the tests of what agents hold: client, messages, examples, pages
@@ -81,6 +85,10 @@ test-local: $(INSTALLED) broker ## Run the tests of the local stack and of its S
 test-flower: $(INSTALLED) broker ## Run the test that opens Flower in a real Chromium
 	@tests/flower/install.sh
 	$(BIN)/python -m pytest tests/flower $(ARGS)
+
+.PHONY: test-compose
+test-compose: $(INSTALLED) ## Build the image, and run docker-compose.yml (PULL=1: no stand-ins)
+	PULL=$(PULL) DATA=$(DATA) $(BIN)/python -m pytest -v tests/compose $(ARGS)
 
 .PHONY: faults
 faults: $(INSTALLED) broker ## Break things at random and count what is lost (MINUTES=3 SEED=… DATA=…)
@@ -119,7 +127,8 @@ bench: $(INSTALLED) ## Measure speed and memory (QUICK=1: smaller files)
 
 .PHONY: lint
 lint: $(INSTALLED) ## Check style, types and the direction of imports
-	@failed=; for check in "ruff check" "ruff format --check" "python -m mypy" lint-imports; do \
+	@failed=; for check in "ruff check" "ruff format --check" "python -m mypy" \
+		"python -m mypy deploy/compose deploy/image" lint-imports; do \
 		echo "$$check" && $(BIN)/$$check || failed="$$failed [$$check]"; done; \
 	test -z "$$failed" || { echo "Failed:$$failed" >&2; exit 1; }
 
