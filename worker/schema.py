@@ -55,7 +55,8 @@ def migrate(settings: FleetSettings, revision: str) -> None:
 def _migrate(engine: Engine, revision: str) -> None:
     with _alone(engine) as connection:
         before = _revision(connection)
-        _drop_views(connection)
+        if before != (_scripts().get_current_head() if revision == "head" else revision):
+            _drop_views(connection)
         go = command.downgrade if _is_older(revision, before) else command.upgrade
         try:
             go(_config(connection), revision)

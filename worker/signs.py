@@ -43,7 +43,7 @@ class Sign:
         Where the disk does not let it, the sign grows old, and nothing else happens.
         """
         with suppress(OSError):
-            os.pwrite(self._file, f"{self._clock():020.3f} {os.getpid():010}\n".encode(), 0)
+            os.pwrite(self._file, f"{self._clock():020.6f} {os.getpid():010}\n".encode(), 0)
 
     def remove(self) -> None:
         """Leave no file behind. Another thread may still show it, to nobody."""

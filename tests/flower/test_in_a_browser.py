@@ -60,7 +60,8 @@ def moving(deployment: Deployment, sender: Sender, flower: Flower) -> Iterator[A
     source = deployment.make_file("film.mkv", 105 * MB)
     asked = sender.upload(source)
     until(lambda: _hears(flower, asked.id), what="Flower's word of it")
-    until(lambda: deployment.transfer(asked.id).state == "moving", what="its first part")
+    moves = "SELECT id FROM argosy.transfers WHERE id = :id AND state = 'moving'"
+    until(lambda: deployment.query(moves, id=asked.id), what="its first part")
     yield asked
     transfer.cancel.apply_async((asked.id,), headers=sender.headers).get(timeout=RESULT_SECONDS)
     until(lambda: deployment.transfer(asked.id).cleaned_at, what="the clean-up")

@@ -436,7 +436,10 @@ def test_views_of_the_past_go_and_come_back(settings: FleetSettings) -> None:
         with pytest.raises(DatabaseUnready, match=r"view (public\.)?mine depends on view"):
             schema.migrate(settings, "0005")
         assert schema.behind(settings) is None
+        for here in (newest(), "head"):
+            schema.migrate(settings, here)  # nothing is to be changed: they stay
         connection.execute("DROP VIEW public.mine")
+        assert connection.execute(views).fetchone() == (3,)
         schema.migrate(settings, "0005")
         assert connection.execute(views).fetchone() == (0,)
         bring_up_database(settings)

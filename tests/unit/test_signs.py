@@ -65,6 +65,15 @@ def test_a_machine_that_has_started_anew(folder: Path) -> None:
     assert "started anew" in str(signs.why_unwell(folder, AT_MOST))
 
 
+def test_a_sign_of_just_now(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not rounded into the future, where a machine that has started anew has its signs."""
+    now = 1000.0006
+    monkeypatch.setattr(signs.time, "monotonic", lambda: now)
+    for name in (signs.MAIN, "child-1"):
+        signs.Sign(folder, name, clock=lambda: now)
+    assert signs.why_unwell(folder, AT_MOST) is None
+
+
 def test_children_that_all_stand_still(folder: Path) -> None:
     _shown(folder, signs.MAIN)
     for number in (1, 2):
