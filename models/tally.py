@@ -83,11 +83,12 @@ def _move_on(session: Session, tally: Tally) -> None:
 
 
 def _keep(session: Session, row: Round | None, tally: Tally) -> None:
+    """As a round that has ended, the last of its name: such a one is not forgotten."""
     document = tally.document()
     if row is None:
-        session.add(Round(name=NAME, counts=document))
+        session.add(Round(name=NAME, counts=document, ended_at=func.now()))
     elif row.counts != document:
-        row.counts = document
+        row.counts, row.ended_at = document, func.now()
 
 
 def _newest(session: Session) -> int:

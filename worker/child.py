@@ -12,7 +12,7 @@ from celery.signals import task_postrun, task_prerun
 from argosy.settings import fleet_settings
 from tasks.fleet import close_fleet
 from tasks.leaving import leaving
-from worker import signs
+from worker import measuring, signs
 
 
 class Pulse:
@@ -56,6 +56,7 @@ def begin(sender: str, **_: Any) -> None:
     folder = signs.folder_of(fleet_settings().state_dir, sender)
     pulse = Pulse(signs.Sign(folder, f"child-{os.getpid()}"))
     _pulses[:] = [pulse]
+    measuring.begin()
     task_prerun.connect(pulse.begin_task)
     task_postrun.connect(pulse.end_task)
     threading.Thread(target=pulse.beat, name="pulse", daemon=True).start()

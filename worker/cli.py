@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 
 import click
 
-from argosy.settings import FleetSettings, GatewaySettings, load
+from argosy.settings import FleetSettings, GatewaySettings, environment_name, load
 from worker.broker_api import api_url
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
@@ -24,9 +25,23 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
     "worker for them alone, requests are taken and answered while the others move bytes, or wait "
     "for Storage.",
 )
-def worker(*, concurrency: int | None, name: str, queues: str | None, control: bool | None) -> None:
+@click.option("--metrics-port", type=click.IntRange(0, 65535), help="Port for Prometheus; 0: none.")
+def worker(
+    *,
+    concurrency: int | None,
+    name: str,
+    queues: str | None,
+    control: bool | None,
+    metrics_port: int | None,
+) -> None:
     """Run a worker of the fleet."""
+    if metrics_port is not None:
+        os.environ[environment_name("worker_metrics_port")] = str(metrics_port)
     settings = load(FleetSettings)
+    if settings.worker_metrics_port:
+        from worker.exposition import prepare
+
+        prepare(settings, f"{name}@{socket.gethostname()}")
     from tasks.messages import CONTROL, REQUESTS
     from worker.app import app
 
@@ -48,6 +63,9 @@ def beat() -> None:
 
     settings.state_dir.mkdir(parents=True, exist_ok=True)
     declare_topology(settings)
+    from worker.beat_metrics import serve
+
+    serve(settings)
     app.start(["beat", "--pidfile", ""])
 
 
@@ -67,9 +85,9 @@ def flower(port: int | None, address: str, broker_api: str | None) -> None:
 
 @click.command()
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on.")
-@click.option("--address", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--address", help="Address to listen on; ARGOSY_METRICS_ADDRESS by default.")
 @click.option("--once", is_flag=True, help="Print one scrape and end.")
-def metrics(*, port: int | None, address: str, once: bool) -> None:
+def metrics(*, port: int | None, address: str | None, once: bool) -> None:
     """Tell Prometheus of the fleet's books: http://127.0.0.1:9540/metrics."""
     settings = load(FleetSettings)
     from worker.logs import configure_logging
@@ -79,8 +97,9 @@ def metrics(*, port: int | None, address: str, once: bool) -> None:
     if once:
         click.echo(exposition(settings), nl=False)
         return
-    bound, thread = serve(settings, address, settings.metrics_port if port is None else port)
-    click.echo(f"http://{address}:{bound}/metrics", err=True)
+    host = address or settings.metrics_address
+    bound, thread = serve(settings, host, settings.metrics_port if port is None else port)
+    click.echo(f"http://{host}:{bound}/metrics", err=True)
     thread.join()
 
 

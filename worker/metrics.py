@@ -25,6 +25,7 @@ from models.database import make_engine, make_sessions
 from models.rounds import latest
 from models.transfer import LIVE, RUNNING, WAITING
 from worker.families import MOST, gauge, only
+from worker.storage_sign import StorageSign
 from worker.totals import totals
 from worker.usage import AgentsUsage
 
@@ -46,11 +47,13 @@ class Books(Collector):
     def __init__(self, settings: FleetSettings) -> None:
         self._engine = make_engine(settings.database_url)
         self._sessions = make_sessions(self._engine)
+        self._storage = StorageSign(settings)
         self._reads: tuple[Read, ...] = (*READS, AgentsUsage(settings))
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Let go of the database, and of Valkey."""
         self._engine.dispose()
+        self._storage.close()
 
     def describe(self) -> Iterator[Metric]:
         """Nothing: what is there is known at a scrape."""
@@ -67,6 +70,7 @@ class Books(Collector):
             found = []
         yield gauge("up", "Whether the database answered this scrape.", {(): bool(found)})
         yield from found
+        yield from self._storage.collect()
 
 
 def rounds(session: Session) -> Iterator[Metric]:

@@ -166,7 +166,8 @@ def test_a_database_that_is_away(deployment: Deployment) -> None:
         text=True,
         check=True,
     )
-    assert parsed(done.stdout) == {("argosy_up",): 0}
+    told = {("argosy_up",): 0, ("argosy_valkey_up",): 1, ("argosy_storage_away",): 0}
+    assert parsed(done.stdout) == told
     assert "metrics.away" in done.stderr
     assert "nothing" not in done.stderr
 
