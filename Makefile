@@ -45,6 +45,7 @@ MEDIA := tests/unit/media tests/unit/coding tests/integration/test_content.py \
 	tests/integration/test_copies.py tests/integration/test_delete.py \
 	tests/faults/test_processing_kills.py
 CLIENT := tests/integration/client
+MONITORING := tests/monitoring tests/integration/test_worker_metrics.py
 FAULTS := tests/faults/test_mutations.py tests/faults/test_leaving.py \
 	tests/faults/test_rolling_restart.py tests/faults/test_upgrade.py \
 	tests/faults/test_broker_wiped.py tests/faults/test_poison.py \
@@ -53,7 +54,7 @@ FAULTS := tests/faults/test_mutations.py tests/faults/test_leaving.py \
 .PHONY: test
 test: $(INSTALLED) broker ## Run every test but those of the lanes below (ARGS="-k upload")
 	$(BIN)/python -m pytest $(AT_ONCE) --ignore=tests/security \
-		$(LOCAL:%=--ignore=%) $(CLIENT:%=--ignore=%) $(MEDIA:%=--ignore=%) \
+		$(LOCAL:%=--ignore=%) $(CLIENT:%=--ignore=%) $(MONITORING:%=--ignore=%) $(MEDIA:%=--ignore=%) \
 		$(FAULTS:%=--ignore=%) $(ARGS)
 
 .PHONY: test-client
@@ -67,6 +68,11 @@ test-media: $(INSTALLED) broker ## Run the tests of what is made of files: thumb
 .PHONY: test-faults
 test-faults: $(INSTALLED) broker ## Run the tests of what goes away: rules, workers, servers, versions
 	$(BIN)/python -m pytest $(AT_ONCE) $(FAULTS) $(ARGS)
+
+.PHONY: test-monitoring
+test-monitoring: $(INSTALLED) broker ## Cause what every alert is for, before a real Prometheus
+	@deploy/prometheus/install.sh
+	$(BIN)/python -m pytest $(MONITORING) $(ARGS)
 
 .PHONY: test-security
 test-security: $(INSTALLED) broker ## Run the attacks, and every cell of the access matrix

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -22,12 +22,6 @@ def gauge(name: str, help_: str, values: Values, *labels: str) -> GaugeMetricFam
     for told, value in sorted(values.items())[:MOST]:
         family.add_metric(told, float(value))
     return family
-
-
-def only(name: str, help_: str, value: float | None) -> Iterator[GaugeMetricFamily]:
-    """One without labels; none where there is nothing to say."""
-    if value is not None:
-        yield gauge(name, help_, {(): value})
 
 
 def counter(name: str, help_: str, values: Values, *labels: str) -> CounterMetricFamily:

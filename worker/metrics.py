@@ -24,7 +24,8 @@ from models import ENDED, Chunk, ChunkState, DeadLetter, Heartbeat, Kind, Priori
 from models.database import make_engine, make_sessions
 from models.rounds import latest
 from models.transfer import LIVE, RUNNING, WAITING
-from worker.families import MOST, gauge, only
+from worker.families import MOST
+from worker.looks import look
 from worker.storage_sign import StorageSign
 from worker.totals import totals
 from worker.usage import AgentsUsage
@@ -68,7 +69,7 @@ class Books(Collector):
         except SQLAlchemyError as error:
             log.warning("metrics.away", error=type(error).__name__)
             found = []
-        yield gauge("up", "Whether the database answered this scrape.", {(): bool(found)})
+        yield look("up", {(): bool(found)})
         yield from found
         yield from self._storage.collect()
 
@@ -84,9 +85,9 @@ def rounds(session: Session) -> Iterator[Metric]:
             ended[(name,)] = one.ended_at.timestamp()
             lasted[(name,)] = (one.ended_at - one.started_at).total_seconds()
             counted |= {(name, what): count for what, count in _numbers(one.counts)}
-    yield gauge("round_count", "What the last round has counted.", counted, "round", "what")
-    yield gauge("round_ended_timestamp_seconds", "When the last round ended.", ended, "round")
-    yield gauge("round_duration_seconds", "How long the last round took.", lasted, "round")
+    yield look("round_count", counted)
+    yield look("round_ended_timestamp_seconds", ended)
+    yield look("round_duration_seconds", lasted)
 
 
 def _numbers(counts: dict[str, Any] | None) -> Iterator[tuple[str, float]]:
@@ -100,7 +101,7 @@ def heartbeats(session: Session) -> Iterator[Metric]:
     age = func.extract("epoch", func.now() - Heartbeat.at)
     rows = session.execute(select(Heartbeat.name, age).order_by(Heartbeat.name).limit(MOST))
     ages = {(name,): float(seconds) for name, seconds in rows}
-    yield gauge("heartbeat_age_seconds", "Since a periodic task last ran.", ages, "name")
+    yield look("heartbeat_age_seconds", ages)
 
 
 def transfers(session: Session) -> Iterator[Metric]:
@@ -109,9 +110,9 @@ def transfers(session: Session) -> Iterator[Metric]:
     query = select(*by, func.count()).where(text(LIVE)).group_by(*by)
     live: dict[tuple[str, ...], int] = {(state, kind): 0 for state in _LIVE for kind in Kind}
     live |= {(state, kind): many for state, kind, many in session.execute(query)}
-    yield gauge("transfers", "Transfers that have not ended.", live, "state", "kind")
+    yield look("transfers", live)
     running = select(func.count()).select_from(Transfer).where(text(RUNNING))
-    yield from only("transfers_running", "Transfers that have a slot.", session.scalar(running))
+    yield look("transfers_running", {(): session.scalar(running) or 0})
     yield from _waiting(session)
     yield from _stalest(session)
 
@@ -121,8 +122,7 @@ def _stalest(session: Session) -> Iterator[Metric]:
     got_on = func.greatest(Transfer.admitted_at, Transfer.started_at, Transfer.progress_at)
     since = func.extract("epoch", func.now() - func.min(got_on))
     seconds = session.scalar(select(since).where(text(RUNNING)))
-    help_ = "How long the transfer with a slot has not got on that has not for longest."
-    yield gauge("stalest_transfer_seconds", help_, {(): float(seconds or 0)})
+    yield look("stalest_transfer_seconds", {(): float(seconds or 0)})
 
 
 def chunks(session: Session) -> Iterator[Metric]:
@@ -131,7 +131,7 @@ def chunks(session: Session) -> Iterator[Metric]:
     query = select(Chunk.state, func.count()).where(on_their_way).group_by(Chunk.state)
     none: dict[tuple[str, ...], float] = {("queued",): 0, ("moving",): 0}
     found = none | {(state,): many for state, many in session.execute(query)}
-    yield gauge("window_chunks", "Chunks that are queued or being moved.", found, "state")
+    yield look("window_chunks", found)
 
 
 def _waiting(session: Session) -> Iterator[Metric]:
@@ -141,8 +141,8 @@ def _waiting(session: Session) -> Iterator[Metric]:
     none: dict[tuple[str, ...], float] = {(priority,): 0 for priority in Priority}
     counted = none | {(priority,): many for priority, many, _ in rows}
     oldest = none | {(priority,): float(seconds) for priority, _, seconds in rows}
-    yield gauge("transfers_waiting", "Transfers that wait for a slot.", counted, "priority")
-    yield gauge("oldest_waiting_seconds", "How long the first has waited.", oldest, "priority")
+    yield look("transfers_waiting", counted)
+    yield look("oldest_waiting_seconds", oldest)
 
 
 def dead_letters(session: Session) -> Iterator[Metric]:
@@ -150,7 +150,7 @@ def dead_letters(session: Session) -> Iterator[Metric]:
     query = select(DeadLetter.reason, func.count()).group_by(DeadLetter.reason)
     rows = session.execute(query.where(DeadLetter.at > func.now() - timedelta(days=1)))
     found = {(reason,): many for reason, many in rows}
-    yield gauge("dead_letters_day", "Dead letters of the last 24 hours.", found, "reason")
+    yield look("dead_letters_day", found)
 
 
 READS: tuple[Read, ...] = (

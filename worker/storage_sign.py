@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from argosy.settings import FleetSettings
 from tasks.breaker import AWAY, VALKEY_SECONDS
-from worker.families import gauge
+from worker.looks import look
 
 log = structlog.get_logger(__name__)
 
@@ -34,9 +34,9 @@ class StorageSign:
         except (RedisError, OSError) as error:
             log.warning("metrics.blind", error=type(error).__name__)
         told = away is not None
-        yield gauge("valkey_up", "Whether Valkey answered this scrape.", {(): told})
+        yield look("valkey_up", {(): told})
         if told:
-            yield gauge("storage_away", "Whether workers wait for Storage.", {(): bool(away)})
+            yield look("storage_away", {(): bool(away)})
 
     def close(self) -> None:
         """Let go of Valkey."""

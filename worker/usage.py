@@ -14,7 +14,7 @@ from argosy.settings import FleetSettings
 from models import Agent
 from models.usage import stored_by_agent
 from tasks.allowance import Allowance
-from worker.families import gauge
+from worker.looks import look
 
 TOP = 20
 """Agents that are named; the others are one."""
@@ -53,11 +53,10 @@ class AgentsUsage:
         sizes = {(one.agent,): float(one.size) for one in most[:TOP]}
         if most[TOP:]:
             sizes[(OTHERS,)] = sum(one.size for one in most[TOP:])
-        yield gauge("agent_stored_bytes", "Bytes of an agent in Storage.", sizes, "agent")
+        yield look("agent_stored_bytes", sizes)
         nearest = sorted(self._found, key=lambda one: one.share, reverse=True)
         shares = {(one.agent,): one.share for one in nearest[:TOP] if one.limit}
-        help_ = "Share that an agent has used of the bytes it may store."
-        yield gauge("agent_quota_used_ratio", help_, shares, "agent")
+        yield look("agent_quota_used_ratio", shares)
 
     def _look_up(self, session: Session) -> list[Used]:
         sizes = stored_by_agent(session)

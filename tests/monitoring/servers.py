@@ -21,7 +21,7 @@ DEPLOYED = Path(__file__).parents[2] / "deploy" / "prometheus"
 RULES = DEPLOYED / "rules" / "argosy.yml"
 SHORT = "2s"
 """For what the rules have minutes."""
-RANGE = "25s"
+RANGE = "12s"
 """For what they have a quarter of an hour."""
 Targets = Mapping[str, list[int]]
 """Ports of this machine, by the job that scrapes them."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
+from argosy.storage.control import ControlPlane
 from local.servers.fleet import Flower
 from local.servers.rabbitmq import RabbitMQ
+from tests.conftest import Sender
 from tests.deployment import Deployment
 from tests.monitoring.servers import Books, Prometheus
 
@@ -45,6 +48,22 @@ class Watched:
         """Start the worker anew."""
         port = str(self._worker_port)
         return self.deployment.start_worker("one", ARGOSY_WORKER_METRICS_PORT=port)
+
+    @cached_property
+    def sender(self) -> Sender:
+        """An agent."""
+        return Sender(self.deployment.add_agent())
+
+    def look_anew(self) -> None:
+        """`argosy metrics` looks up what agents take up once a minute, and when it starts."""
+        self.books.stop()
+        self.books.start()
+
+    def remove_object(self, reference: dict[str, Any]) -> None:
+        """Behind the books' back."""
+        settings = self.deployment.settings
+        key = settings.supabase_service_role_key.get_secret_value()
+        ControlPlane(settings.supabase_url, key).remove(reference["bucket"], [reference["path"]])
 
     def all_up(self) -> bool:
         """Whether every target is scraped."""
