@@ -15,7 +15,7 @@ REMOTE := SUPABASE_URL SUPABASE_ANON_KEY SUPABASE_SERVICE_ROLE_KEY SUPABASE_PROJ
 help: ## List the targets
 	@echo "make <target>, where the target is one of:"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | \
-		while IFS='|' read -r target text; do printf '  %-12s %s\n' "$$target" "$$text"; done
+		while IFS='|' read -r target text; do printf '  %-15s %s\n' "$$target" "$$text"; done
 
 # Running it
 
