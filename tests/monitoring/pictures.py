@@ -17,11 +17,12 @@ from tests.deployment import until
 from tests.monitoring.conftest import make_watched
 from tests.monitoring.drawing import Drawn, Points, draw
 from tests.monitoring.panels import dashboards, ready
+from tests.monitoring.test_alerts import REASONS
 from tests.monitoring.traffic import round_of_traffic
 from tests.monitoring.watched import Watched
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
-ROUNDS = 5
+ROUNDS = 24
 STEPS = 45
 """Points of a line."""
 
@@ -49,13 +50,22 @@ def legend_of(form: str, labels: dict[str, str]) -> str:
 def main() -> None:
     """Run a fleet, and draw."""
     os.environ["ARGOSY_SESSION_DIR"] = tempfile.mkdtemp(prefix="argosy-sessions-")
-    watched = make_watched(Path(tempfile.mkdtemp(prefix="argosy-pictures-")))
+    with tempfile.TemporaryDirectory(prefix="argosy-pictures-") as folder:
+        watched = make_watched(Path(folder))
+        run(watched)
+
+
+def run(watched: Watched) -> None:
+    """Have it carry, with Storage away for a while in the middle, and draw that."""
     try:
         watched.start()
         until(watched.all_up, 60, what="every target to be scraped")
         begin = time.time()
-        for _ in range(ROUNDS):
+        for number in range(ROUNDS):
             round_of_traffic(watched.deployment, watched.sender)
+            if number == ROUNDS // 2:
+                with REASONS["ArgosyStorageAway"](watched):
+                    pass
         write(watched, begin, time.time())
     finally:
         watched.stop()
