@@ -45,7 +45,8 @@ MEDIA := tests/unit/media tests/unit/coding tests/integration/test_content.py \
 	tests/integration/test_copies.py tests/integration/test_delete.py \
 	tests/faults/test_processing_kills.py
 CLIENT := tests/integration/client
-MONITORING := tests/monitoring tests/integration/test_worker_metrics.py
+MONITORING := tests/monitoring tests/integration/test_worker_metrics.py \
+	tests/integration/test_traces.py
 FAULTS := tests/faults/test_mutations.py tests/faults/test_leaving.py \
 	tests/faults/test_rolling_restart.py tests/faults/test_upgrade.py \
 	tests/faults/test_broker_wiped.py tests/faults/test_poison.py \

@@ -417,6 +417,12 @@ class FleetSettings(MediaSettings, AgentSettings):
     beat_metrics_port: int = Field(
         0, ge=0, le=65535, description="Port on which beat does; 0: it does not."
     )
+    traces_url: HttpUrl | None = Field(
+        None,
+        repr=False,
+        description="Where workers send traces, by OTLP over HTTP, as in "
+        "`http://collector:4318/v1/traces`; none when not set. Needs the extra `otel`.",
+    )
     state_dir: Path = Field(
         Path(".argosy"),
         description="Folder of beat's schedule, Flower's state, and what workers count.",

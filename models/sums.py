@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from argosy.errors import BY_CODE
 from models.handing_back import LEFT
@@ -21,11 +21,33 @@ SIZES = MappingProxyType({"1MB": 10**6, "100MB": 10**8, "1GB": 10**9, "10GB": 10
 LARGER = "larger"
 OTHER = "other"
 """Error codes that this version does not know."""
+HANDED_BACK = "handed_back"
+"""Instead of an error's code: a worker that was asked to end gave it back."""
 REGISTERED = "registered"
 """Kind of a file that its agent has stored itself."""
 
 Labels = tuple[str, ...]
 Counts = dict[Labels, float]
+
+
+class Happened(NamedTuple):
+    """An event, and what the row of its transfer says; no kind where that is gone, or of none."""
+
+    event: str
+    reason: str | None
+    detail: Mapping[str, Any] | None
+    kind: str = ""
+    bucket: str = ""
+    priority: str = ""
+    size: int | None = None
+    stored_size: int | None = None
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+OF_THE_TRANSFER = Happened._fields[3:]
+"""Columns of its row."""
 
 
 @dataclass
@@ -67,7 +89,7 @@ class Sums:
         ]
         return {"counts": counts, "spreads": spreads}
 
-    def plus(self, events: Iterable[Any]) -> Self:
+    def plus(self, events: Iterable[Happened]) -> Self:
         """These and what the events say."""
         more = type(self).of(self.document())
         for event in events:
@@ -88,6 +110,8 @@ class Sums:
         spread.sum += value
 
 
+Enter = Callable[[Sums, Happened], None]
+
 SPREADS: Mapping[str, tuple[float, ...]] = MappingProxyType(
     {"duration": SECONDS, "speed": SPEEDS, "wait": SECONDS}
 )
@@ -99,7 +123,7 @@ def size_class(size: int) -> str:
     return next((name for name, most in SIZES.items() if size <= most), LARGER)
 
 
-def _completed(sums: Sums, event: Any) -> None:
+def _completed(sums: Sums, event: Happened) -> None:
     sums.add("ended", (event.kind, "completed"))
     sums.add("bytes", (event.kind,), event.size or 0)
     _store(sums, event, 1)
@@ -107,8 +131,8 @@ def _completed(sums: Sums, event: Any) -> None:
         sums.observe(name, labels, value)
 
 
-def _spread(event: Any) -> Iterator[tuple[str, Labels, float]]:
-    if event.started_at is None or event.ended_at is None:
+def _spread(event: Happened) -> Iterator[tuple[str, Labels, float]]:
+    if event.created_at is None or event.started_at is None or event.ended_at is None:
         return
     labels = (event.kind, size_class(event.size or 0))
     seconds = _seconds(event.started_at, event.ended_at)
@@ -122,49 +146,49 @@ def _seconds(start: datetime, end: datetime) -> float:
     return max(0.0, (end - start).total_seconds())
 
 
-def _registered(sums: Sums, event: Any) -> None:
+def _registered(sums: Sums, event: Happened) -> None:
     sums.add("ended", (REGISTERED, "completed"))
     sums.add("bytes", (REGISTERED,), event.size or 0)
     _store(sums, event, 1)
 
 
-def _failed(sums: Sums, event: Any) -> None:
+def _failed(sums: Sums, event: Happened) -> None:
     sums.add("ended", (event.kind, "failed"))
     sums.add("failures", (_known(event.reason),))
 
 
-def _cancelled(sums: Sums, event: Any) -> None:
+def _cancelled(sums: Sums, event: Happened) -> None:
     sums.add("ended", (event.kind, "cancelled"))
 
 
-def _expired(sums: Sums, event: Any) -> None:
+def _expired(sums: Sums, event: Happened) -> None:
     sums.add("expired", ())
     _store(sums, event, -1)
 
 
-def _store(sums: Sums, event: Any, sign: int) -> None:
+def _store(sums: Sums, event: Happened, sign: int) -> None:
     if event.kind in FILES:
         size = event.size if event.stored_size is None else event.stored_size
         sums.add("stored_files", (event.bucket,), sign)
         sums.add("stored_bytes", (event.bucket,), sign * (size or 0))
 
 
-def _stage_put_back(sums: Sums, event: Any) -> None:
+def _stage_put_back(sums: Sums, event: Happened) -> None:
     detail = event.detail or {}
     _put_back(sums, "stage", detail.get("code"), detail.get("message"))
 
 
-def _chunk_put_back(sums: Sums, event: Any) -> None:
+def _chunk_put_back(sums: Sums, event: Happened) -> None:
     code, _, message = str((event.detail or {}).get("reason")).partition(": ")
     _put_back(sums, "chunk", code, message)
 
 
 def _put_back(sums: Sums, what: str, code: str | None, message: str | None) -> None:
-    sums.add("retries", (what, "handed_back" if message == LEFT else _known(code)))
+    sums.add("retries", (what, HANDED_BACK if message == LEFT else _known(code)))
 
 
-def _derived(outcome: str) -> Callable[[Sums, Any], None]:
-    def enter(sums: Sums, event: Any) -> None:
+def _derived(outcome: str) -> Enter:
+    def enter(sums: Sums, event: Happened) -> None:
         sums.add("derivatives", (str((event.detail or {}).get("kind")), outcome))
 
     return enter
@@ -174,17 +198,17 @@ def _known(code: str | None) -> str:
     return code if code in BY_CODE else OTHER
 
 
-def _of_a_row(enter: Callable[[Sums, Any], None]) -> Callable[[Sums, Any], None]:
+def _of_a_row(enter: Enter) -> Enter:
     """Leave out what is of a transfer whose row is gone."""
 
-    def if_there(sums: Sums, event: Any) -> None:
-        if event.kind is not None:
+    def if_there(sums: Sums, event: Happened) -> None:
+        if event.kind:
             enter(sums, event)
 
     return if_there
 
 
-COUNTED: Mapping[str, Callable[[Sums, Any], None]] = MappingProxyType(
+COUNTED: Mapping[str, Enter] = MappingProxyType(
     {
         "transfer.completed": _of_a_row(_completed),
         "transfer.registered": _of_a_row(_registered),

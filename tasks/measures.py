@@ -13,7 +13,7 @@ from time import monotonic
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from argosy.errors import Error
+from argosy.errors import Error, StorageUnavailable
 
 SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
 registry = CollectorRegistry()
@@ -86,6 +86,7 @@ processes = Gauge(
     multiprocess_mode="livesum",
     registry=registry,
 )
+storage_retries.labels(StorageUnavailable.code)  # told before it first happens
 _ENDS = {"LeaseLost": "lost", "HandBack": "handed_back", "PutBack": "put_back"}
 
 

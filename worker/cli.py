@@ -42,6 +42,10 @@ def worker(
         from worker.exposition import prepare
 
         prepare(settings, f"{name}@{socket.gethostname()}")
+    if settings.traces_url:
+        from worker.tracing import check
+
+        check(settings)
     from tasks.messages import CONTROL, REQUESTS
     from worker.app import app
 

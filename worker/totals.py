@@ -9,7 +9,8 @@ from typing import NamedTuple
 from prometheus_client.core import Metric
 from sqlalchemy.orm import Session
 
-from models.sums import SECONDS, SPEEDS, Counts, Sums
+from argosy.errors import InternalError, StorageUnavailable
+from models.sums import HANDED_BACK, SECONDS, SPEEDS, Counts, Sums
 from models.tally import tell
 from models.transfer import Kind
 from worker.families import counter, gauge, histogram
@@ -61,6 +62,11 @@ _ZERO: Mapping[str, Counts] = MappingProxyType(
             (kind, outcome): 0 for kind in Kind for outcome in ("completed", "failed", "cancelled")
         },
         "bytes": {(kind,): 0 for kind in Kind},
+        "retries": {
+            (what, code): 0
+            for what in ("chunk", "stage")
+            for code in (StorageUnavailable.code, InternalError.code, HANDED_BACK)
+        },
         "expired": {(): 0},
     }
 )

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 import models.tally
 from models import Event, Round
 from models.database import make_engine, make_sessions
-from models.sums import COUNTED, SIZES, Sums, size_class
+from models.sums import COUNTED, SIZES, Happened, Sums, size_class
 from models.tally import NAME, Tally, tell
 from models.transitions import record
 from tests.deployment import Deployment
@@ -92,9 +92,8 @@ def test_labels_are_of_few_values() -> None:
     """Whatever stands in the audit: unknown codes are one, and sizes are of classes."""
     sums = Sums()
     for number in range(500):
-        event = Event(name="chunk.put_back", detail={"reason": f"code_{number}: x"})
-        event.event = event.name  # type: ignore[attr-defined]
-        COUNTED[event.name](sums, event)
+        event = Happened("chunk.put_back", None, {"reason": f"code_{number}: x"})
+        COUNTED[event.event](sums, event)
     assert sums.counts == {"retries": {("chunk", "other"): 500}}
     assert len({size_class(10**power) for power in range(16)}) == len(SIZES) + 1
     assert Sums.of(sums.document()) == sums

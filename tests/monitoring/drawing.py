@@ -56,7 +56,7 @@ def _panel(panel: Drawn) -> Iterable[str]:
         path = _path(points, top, (LEFT, right, TOP, bottom))
         yield f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="1.5"/>'
         x, y = 10 + number % 3 * 96, bottom + 17 + number // 3 * 13
-        yield f'<text x="{x}" y="{y}" fill="{colour}">{escape(legend[:18])}</text>'
+        yield f'<text x="{x}" y="{y}" fill="{colour}">{escape(legend[:16])}</text>'
 
 
 def _last(line: tuple[str, Points]) -> float:
