@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 from uuid import UUID
 
-from sqlalchemy import Uuid, cast, func, select, text
+from sqlalchemy import Uuid, any_, cast, func, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 
@@ -127,6 +127,6 @@ def _events(session: Session, after: int, upto: int) -> list[Happened]:
 
 def _transfers(session: Session, ids: Collection[UUID]) -> dict[UUID, Sequence[Any]]:
     columns = [getattr(Transfer, name) for name in OF_THE_TRANSFER]
-    listed = func.unnest(cast(list(ids), ARRAY(Uuid))).column_valued("listed")
-    query = select(Transfer.id, *columns).where(Transfer.id.in_(select(listed)))
+    listed = any_(cast(list(ids), ARRAY(Uuid)))
+    query = select(Transfer.id, *columns).where(Transfer.id == listed)
     return {row[0]: row[1:] for row in session.execute(query)} if ids else {}
