@@ -10,8 +10,8 @@ from prometheus_client.utils import floatToGoString
 
 from models.sums import Spread
 
-MOST = 50
-"""Sets of labels of one metric at most."""
+MOST = 120
+"""Sets of labels of one metric at most: more than the names of the code are."""
 Values = Mapping[Any, float]
 """By a tuple of the labels' values, in their order."""
 

@@ -10,7 +10,7 @@ from prometheus_client.core import Metric
 from sqlalchemy.orm import Session
 
 from argosy.errors import InternalError, StorageUnavailable
-from models.sums import HANDED_BACK, SECONDS, SPEEDS, Counts, Sums
+from models.sums import HANDED_BACK, REGISTERED, SECONDS, SPEEDS, Counts, Sums
 from models.tally import tell
 from models.transfer import Kind
 from worker.families import counter, gauge, histogram
@@ -59,9 +59,15 @@ HISTOGRAMS: Mapping[str, tuple[Total, tuple[float, ...]]] = MappingProxyType(
 _ZERO: Mapping[str, Counts] = MappingProxyType(
     {
         "ended": {
-            (kind, outcome): 0 for kind in Kind for outcome in ("completed", "failed", "cancelled")
+            **{(kind, end): 0 for kind in Kind for end in ("completed", "failed", "cancelled")},
+            (REGISTERED, "completed"): 0,
         },
-        "bytes": {(kind,): 0 for kind in Kind},
+        "bytes": {(kind,): 0 for kind in (*Kind, REGISTERED)},
+        "derivatives": {
+            (kind, outcome): 0
+            for kind in ("inspect", "thumbnail", "compress")
+            for outcome in ("made", "skipped", "failed")
+        },
         "retries": {
             (what, code): 0
             for what in ("chunk", "stage")

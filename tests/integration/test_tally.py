@@ -10,12 +10,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 import models.tally
+from argosy.errors import BY_CODE
 from models import Event, Round
 from models.database import make_engine, make_sessions
-from models.sums import COUNTED, SIZES, Happened, Sums, size_class
+from models.sums import COUNTED, HANDED_BACK, OTHER, SIZES, Happened, Sums, size_class
 from models.tally import NAME, Tally, tell
 from models.transitions import record
 from tests.deployment import Deployment
+from worker.families import MOST
 
 CODE = "storage_unavailable"
 
@@ -97,3 +99,4 @@ def test_labels_are_of_few_values() -> None:
     assert sums.counts == {"retries": {("chunk", "other"): 500}}
     assert len({size_class(10**power) for power in range(16)}) == len(SIZES) + 1
     assert Sums.of(sums.document()) == sums
+    assert 2 * len({*BY_CODE, OTHER, HANDED_BACK}) <= MOST, "a retry's code could be cut off"
