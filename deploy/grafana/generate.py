@@ -241,7 +241,7 @@ FAILURES = [
     Rows(
         "Why",
         "SELECT day, error_code, kind, transfers, agents, first_at, last_at FROM "
-        "argosy.failures_by_reason WHERE $__timeFilter(day) ORDER BY day DESC, transfers DESC",
+        "argosy.failures_by_reason WHERE $__timeFilter(last_at) ORDER BY day DESC, transfers DESC",
     ),
 ]
 DASHBOARDS: dict[str, tuple[str, Sequence[Panel | Rows]]] = {

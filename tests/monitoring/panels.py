@@ -41,6 +41,6 @@ def ready(expression: str) -> str:
 
 
 def _filled(sql: str) -> str:
-    for column in ("queued_at", "hour", "day"):
+    for column in ("queued_at", "hour", "last_at"):
         sql = sql.replace(f"$__timeFilter({column})", f"{column} > now() - interval '6 hours'")
     return sql.replace("'$transfer'", ":transfer")
