@@ -130,8 +130,9 @@ format: $(INSTALLED) ## Format the code, and repair what ruff can
 	$(BIN)/ruff format
 
 .PHONY: docs
-docs: $(INSTALLED) ## Write the pages of docs/ that are made from the code
+docs: $(INSTALLED) ## Write what is made from the code: pages of docs/, Grafana's dashboards
 	$(BIN)/python docs/generate.py
+	$(BIN)/python deploy/grafana/generate.py
 
 .PHONY: site
 site: $(INSTALLED) ## Make the pages for a browser, in site/
