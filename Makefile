@@ -15,7 +15,7 @@ REMOTE := SUPABASE_URL SUPABASE_ANON_KEY SUPABASE_SERVICE_ROLE_KEY SUPABASE_PROJ
 help: ## List the targets
 	@echo "make <target>, where the target is one of:"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | \
-		while IFS='|' read -r target text; do printf '  %-12s %s\n' "$$target" "$$text"; done
+		while IFS='|' read -r target text; do printf '  %-15s %s\n' "$$target" "$$text"; done
 
 # Running it
 
@@ -49,13 +49,15 @@ MEDIA := tests/unit/media tests/unit/coding tests/integration/test_content.py \
 	tests/integration/test_copies.py tests/integration/test_delete.py \
 	tests/faults/test_processing_kills.py
 CLIENT := tests/integration/client
+MONITORING := tests/monitoring tests/integration/test_worker_metrics.py \
+	tests/integration/test_traces.py
 FAULTS := tests/faults/test_mutations.py tests/faults/test_leaving.py \
 	tests/faults/test_rolling_restart.py tests/faults/test_upgrade.py \
 	tests/faults/test_broker_wiped.py tests/faults/test_restore.py \
 	tests/faults/test_new_secret.py tests/faults/test_poison.py \
 	tests/faults/test_storage_away.py tests/integration/test_probes.py
-LANES := tests/security tests/flower tests/compose tests/monitoring \
-	$(LOCAL) $(CLIENT) $(MEDIA) $(FAULTS)
+LANES := tests/security tests/flower tests/compose \
+	$(LOCAL) $(CLIENT) $(MEDIA) $(MONITORING) $(FAULTS)
 
 .PHONY: test
 test: $(INSTALLED) broker ## Run every test but those of the lanes below (ARGS="-k upload")
@@ -72,6 +74,11 @@ test-media: $(INSTALLED) broker ## Run the tests of what is made of files: thumb
 .PHONY: test-faults
 test-faults: $(INSTALLED) broker ## Run the tests of what goes away: rules, workers, servers, versions
 	$(BIN)/python -m pytest $(AT_ONCE) $(FAULTS) $(ARGS)
+
+.PHONY: test-monitoring
+test-monitoring: $(INSTALLED) broker ## Cause what every alert is for, before a real Prometheus
+	@deploy/prometheus/install.sh
+	$(BIN)/python -m pytest $(MONITORING) $(ARGS)
 
 .PHONY: test-security
 test-security: $(INSTALLED) broker ## Run the attacks, and every cell of the access matrix
@@ -138,8 +145,9 @@ format: $(INSTALLED) ## Format the code, and repair what ruff can
 	$(BIN)/ruff format
 
 .PHONY: docs
-docs: $(INSTALLED) ## Write the pages of docs/ that are made from the code
+docs: $(INSTALLED) ## Write what is made from the code: pages of docs/, Grafana's dashboards
 	$(BIN)/python docs/generate.py
+	$(BIN)/python deploy/grafana/generate.py
 
 .PHONY: site
 site: $(INSTALLED) ## Make the pages for a browser, in site/

@@ -23,6 +23,7 @@ from argosy.deadline import Deadline
 from argosy.errors import BY_CODE, Error, FleetUnavailable, InternalError
 from argosy.settings import AgentSettings
 from argosy.storage.retry import RetryPolicy
+from argosy.trace_context import TRACE_HEADER, current_trace
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -86,6 +87,8 @@ class Fleet:
         """
         task_id = task_id or str(uuid4())
         headers = {TOKEN_HEADER: self._token()}
+        if trace := current_trace():
+            headers[TRACE_HEADER] = trace
         key = CONTROL if verb in _AT_ONCE else REQUESTS
         try:
             self._apps.sender.send_task(

@@ -448,8 +448,28 @@ class FleetSettings(MediaSettings, AgentSettings):
         None, description="Where the provider sends back to: Flower's address with `/login`."
     )
     metrics_port: int = Field(9540, ge=0, le=65535, description="Port of `argosy metrics`.")
+    metrics_address: str = Field(
+        "127.0.0.1", description="Address on which workers, beat and `argosy metrics` are scraped."
+    )
+    worker_metrics_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Port on which a worker tells Prometheus what it counts; 0: it does not. Each "
+        "worker of a host needs one of its own (`argosy worker --metrics-port`).",
+    )
+    beat_metrics_port: int = Field(
+        0, ge=0, le=65535, description="Port on which beat does; 0: it does not."
+    )
+    traces_url: HttpUrl | None = Field(
+        None,
+        repr=False,
+        description="Where workers send traces, by OTLP over HTTP, as in "
+        "`http://collector:4318/v1/traces`; none when not set. Needs the extra `otel`.",
+    )
     state_dir: Path = Field(
-        Path(".argosy"), description="Folder of beat's schedule and Flower's state."
+        Path(".argosy"),
+        description="Folder of beat's schedule, Flower's state, and what workers count.",
     )
 
     @property

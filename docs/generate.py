@@ -15,6 +15,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import command_line
+from prometheus_client import CollectorRegistry
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -31,6 +32,10 @@ from argosy.settings import (
     environment_name,
 )
 from models import ENDED, TRANSITIONS, State
+from tasks import measures
+from worker import beat_metrics
+from worker.looks import LOOKS
+from worker.totals import COUNTERS, GAUGES, HISTOGRAMS
 
 HERE = Path(__file__).resolve().parent
 NOTE = "<!-- Made from the code by docs/generate.py: run `make docs` instead of editing. -->"
@@ -209,6 +214,55 @@ def _error(kind: type[Error]) -> tuple[str, ...]:
     return f"`{kind.code}`", name, "yes" if kind.retryable else "no", meaning
 
 
+# Metrics
+
+
+def metrics_page() -> str:
+    """Every metric of the fleet's own, with where it comes from."""
+    return _page(
+        "Metrics",
+        "Three kinds of process are scraped; [monitoring](monitoring.md) says how. Where a name "
+        "ends with `_total` it only grows; a *histogram* has `_bucket`, `_sum` and `_count`.",
+        "## The books",
+        "`argosy metrics` asks the database at each scrape. **Exact**: sums of the audit, which "
+        "is written in the transaction that changes the row. They are what was moved, whoever was "
+        "killed, and go on where they were when anything starts anew.",
+        _table(METRIC_HEAD, sorted(_books())),
+        "## Workers",
+        "Each worker tells of all its processes together, those included that have ended; the "
+        "counts begin at 0 with the worker. What was done twice counts twice.",
+        _table(METRIC_HEAD, sorted(_counted(measures.registry))),
+        "## Beat",
+        _table(METRIC_HEAD, sorted(_counted(beat_metrics.registry))),
+    )
+
+
+METRIC_HEAD = ("metric", "labels", "kind", "meaning")
+
+
+def _books() -> Iterable[tuple[str, ...]]:
+    for name, total in COUNTERS.items():
+        yield _metric(f"argosy_{name}_total", total.labels, "exact", total.help)
+    for name, total in GAUGES.items():
+        yield _metric(f"argosy_{name}", total.labels, "exact, gauge", total.help)
+    for name, (total, _) in HISTOGRAMS.items():
+        yield _metric(f"argosy_{name}", total.labels, "exact, histogram", total.help)
+    for name, (help_, labels) in LOOKS.items():
+        yield _metric(f"argosy_{name}", labels, "gauge", help_)
+
+
+def _counted(registry: CollectorRegistry) -> Iterable[tuple[str, ...]]:
+    for family in registry.collect():
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        labels = getattr(registry._names_to_collectors[name], "_labelnames", ())
+        yield _metric(name, labels, family.type, family.documentation)
+
+
+def _metric(name: str, labels: Iterable[str], kind: str, meaning: str) -> tuple[str, ...]:
+    listed = ", ".join(f"`{label}`" for label in labels)
+    return f"`{name}`", listed or "none", kind, meaning
+
+
 # Schemas
 
 
@@ -232,6 +286,7 @@ def pages() -> dict[str, str]:
         "settings.md": settings_page(),
         "states.md": states_page(),
         "errors.md": errors_page(),
+        "operations/metrics.md": metrics_page(),
         "command-line.md": _page("The command line", *command_line.sections()),
         "reference.schema.json": _json_schema(FileReference, "file:v1", "A file reference"),
         "message.schema.json": _json_schema(Envelope, "message:v1", "A message between agents"),

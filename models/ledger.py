@@ -418,6 +418,12 @@ def due_chunks(
     return [(row.transfer_id, Lane(row.priority, row.path), row.number) for row in rows]
 
 
+def expired_leases(session: Session) -> int:
+    """Chunks whose worker has neither stored them nor given them back in time."""
+    late = (Chunk.state == ChunkState.MOVING, Chunk.republish_at < func.now())
+    return session.scalar(select(func.count()).select_from(Chunk).where(*late)) or 0
+
+
 def _held(chunk: Chunk) -> ColumnElement[bool]:
     return and_(
         Chunk.transfer_id == chunk.transfer_id,

@@ -11,7 +11,15 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Select, SQLColumnExpression, cast, func, select, union_all
+from sqlalchemy import (
+    BigInteger,
+    Select,
+    SQLColumnExpression,
+    cast,
+    func,
+    select,
+    union_all,
+)
 from sqlalchemy.orm import Session
 
 from models.derivative import Derivative, Making
@@ -37,6 +45,19 @@ def bytes_stored(session: Session, agent_id: UUID) -> int:
     is_file = Transfer.kind.in_(sorted(FILES))
     files = [query.where(is_file) for query in _planned(agent_id, _HERE)]
     return _total(session, [*files, _derived(agent_id)])
+
+
+def stored_by_agent(session: Session) -> dict[str, int]:
+    """The same by the ids of all agents, from indexes alone; what is paused is left out."""
+    there = (Transfer.state.in_(_HERE), Transfer.kind.in_(sorted(FILES)))
+    files = select(Transfer.agent_id, func.sum(_SIZE)).where(*there).group_by(Transfer.agent_id)
+    folder = func.split_part(Derivative.object_name, "/", 1)
+    made = (Derivative.state == Making.MADE, Derivative.object_name.is_not(None))
+    derived = select(folder, func.sum(Derivative.size)).where(*made).group_by(folder)
+    sizes: dict[str, int] = {}
+    for agent_id, size in (*session.execute(files), *session.execute(derived)):
+        sizes[str(agent_id)] = sizes.get(str(agent_id), 0) + int(size or 0)
+    return sizes
 
 
 def bytes_in_a_day(session: Session, agent_id: UUID) -> int:

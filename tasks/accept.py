@@ -27,6 +27,7 @@ from tasks.requests import CopyRequest, DownloadRequest, Place, UploadRequest
 from tasks.sender import Sender, known, parsed, refusing, require_agent
 from tasks.sharing import share
 from tasks.steps import AutoStep, documents_of
+from tasks.tracing import asked_in_trace
 from tasks.turns import slots_of
 
 log = structlog.get_logger(__name__)
@@ -95,7 +96,7 @@ def _find_or_add(session: Session, task_id: UUID, agent: Agent, request: AnyRequ
     ).one_or_none()
     if added is not None:
         _admit(session, agent, added, request)
-        detail = {"kind": added.kind}
+        detail = {"kind": added.kind, **asked_in_trace()}
         record(session, "transfer.queued", added, to_state=added.state, detail=detail)
         return added
     return _same_request(session, task_id, agent.id, request)

@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from argosy.auth import TOKEN_HEADER, current_token
 from argosy.errors import Error, InternalError, InvalidRequest
 from argosy.redaction import holds_secret
+from argosy.trace_context import TRACE_HEADER, current_trace
 from models import Outcome
 from models.continuations import settle
 from models.database import is_lost
@@ -189,6 +190,8 @@ class RequestTask(OwedTask):
         headers = dict(headers or {})
         if TOKEN_HEADER not in headers and (token := _token_to_send()):
             headers[TOKEN_HEADER] = token
+        if TRACE_HEADER not in headers and (trace := current_trace()):
+            headers[TRACE_HEADER] = trace
         options.setdefault("declare", [])  # the exchange is the fleet's to declare
         return super().apply_async(args, kwargs, headers=headers, **options)
 

@@ -21,6 +21,7 @@ from models.derivatives import finish_derivatives, release_derivatives, renew_de
 from models.handing_back import LEFT
 from models.ledger import drop_chunk, release_chunk, renew_chunk
 from models.transitions import clean_again, fail, last_put_back, release, renew
+from tasks import measures
 from tasks.breaker import Away
 from tasks.fleet import fleet
 from tasks.lease import HandBack, Lease, LeaseLost
@@ -51,6 +52,10 @@ class Again:
 
 class Claim(Protocol):
     """What one worker holds of a transfer, until its lease ends."""
+
+    @property
+    def what(self) -> str:
+        """What that is, in a word."""
 
     @property
     def transfer(self) -> Transfer:
@@ -111,6 +116,7 @@ class _Moving:
 class StageClaim(_Moving):
     """The claim on a whole transfer, while it is planned or assembled."""
 
+    what = "stage"
     transfer: Transfer
 
     @property
@@ -145,6 +151,7 @@ class StageClaim(_Moving):
 class ChunkClaim(_Moving):
     """The claim on one chunk."""
 
+    what = "chunk"
     transfer: Transfer
     chunk: Chunk
 
@@ -184,6 +191,7 @@ class DerivativeClaim:
     derivatives: Sequence[Derivative]
     note: Callable[[Session, Error], None]
     """Enters the failure where it is kept."""
+    what = "derivative"
     ends_transfer = False
     needs_storage = True
 
@@ -243,6 +251,12 @@ def holding(claim: Claim) -> Iterator[Lease]:
     Raises LeaseLost when the claim is somebody else's by now, PutBack when the
     work will be tried again, and the Error that has ended the transfer.
     """
+    with measures.claim(claim.what), _holding(claim) as lease:
+        yield lease
+
+
+@contextmanager
+def _holding(claim: Claim) -> Iterator[Lease]:
     try:
         _check_attempts(claim)
         with _lease(claim) as lease:

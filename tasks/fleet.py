@@ -13,6 +13,7 @@ from uuid import UUID
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from argosy.errors import Error
 from argosy.settings import FleetSettings, fleet_settings
 from argosy.storage import pool
 from argosy.storage.body import Body
@@ -23,6 +24,7 @@ from argosy.tokens import Mint, Verifier
 from media.workshop import Limits, Workshop
 from models import Agent
 from models.database import Sessions, make_engine, make_sessions, patiently
+from tasks import measures
 from tasks.allowance import Allowance
 from tasks.breaker import IMPATIENT, Breaker, look_at
 from tasks.buckets import SharedBuckets
@@ -127,8 +129,13 @@ class Fleet:
         return RetryPolicy(
             attempts=self.settings.storage_attempts,
             deadline_seconds=self.settings.storage_deadline_seconds,
-            on_retry=self.breaker.heard,
+            on_retry=self._heard,
         )
+
+    def _heard(self, error: Error, pause: float) -> None:
+        """A request is to be repeated. Raises its error, where that is no use."""
+        measures.storage_retries.labels(error.code).inc()
+        self.breaker.heard(error, pause)
 
     @cached_property
     def breaker(self) -> Breaker:
@@ -144,7 +151,9 @@ class Fleet:
     def bucket(self, name: str) -> BucketInfo:
         """A bucket's limits. Raises BucketNotFound, StorageUnavailable."""
         known_at, info = self._bucket_infos.get(name, (0.0, None))
-        if info is None or time.monotonic() - known_at > BUCKET_INFO_SECONDS:
+        known = info is not None and time.monotonic() - known_at <= BUCKET_INFO_SECONDS
+        measures.looked_up("bucket", found=known)
+        if info is None or not known:
             info = self.control.get_bucket(name)
             self._bucket_infos[name] = time.monotonic(), info
         return info

@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from argosy.storage.body import BLOCK_BYTES, Body
 from tasks.leaving import leaving
+from tasks.measures import Way, moved_bytes
 from tasks.throttle import Pace
 
 log = structlog.get_logger(__name__)
@@ -84,8 +85,10 @@ class Lease:
         """How many bytes to move at once."""
         return self._pace.block_bytes if self._pace else BLOCK_BYTES
 
-    def moved(self, count: int) -> None:
+    def moved(self, count: int, way: Way = Way.DOWN) -> None:
         """As `check`, once bytes have gone over the network; returns when the next ones may."""
+        if count > 0:
+            moved_bytes.labels(way).inc(count)
         self.check()
         if self._pace and count > 0:
             self._wait(self._pace.delay(count))
@@ -129,7 +132,7 @@ class _Paced:
         for block in self._body.blocks():
             for piece in self._pieces(block):
                 yield piece
-                self._lease.moved(len(piece))
+                self._lease.moved(len(piece), Way.UP)
 
     def _pieces(self, block: bytes | memoryview) -> Iterator[bytes | memoryview]:
         size = self._lease.block_bytes

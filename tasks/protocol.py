@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from argosy.redaction import redact
+from argosy.trace_context import TRACE_HEADER, valid_trace
 
 MOST_BYTES = 1024 * 1024
 """Of a request: a reference and a few hundred chained tasks are a fraction of that."""
@@ -55,7 +56,8 @@ def known_headers(headers: Mapping[Any, Any]) -> dict[str, Any]:
     ours = {name: value for name, value in headers.items() if str(name).startswith(_OUR_PREFIX)}
     if not all(map(_is_plain, ours.values())):
         raise malformed("a header of ours is no text")
-    return found | ours
+    trace = valid_trace(headers.get(TRACE_HEADER))  # what else it holds is nobody's loss
+    return found | ours | ({TRACE_HEADER: trace} if trace else {})
 
 
 def _checked(name: str, value: Any) -> Any:

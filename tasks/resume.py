@@ -21,8 +21,9 @@ from models.continuations import (
 )
 from models.derivatives import waiting_for
 from models.heartbeat import beat
-from models.ledger import due_chunks, due_windows
+from models.ledger import due_chunks, due_windows, expired_leases
 from models.pins import drop_stale
+from tasks import measures
 from tasks.base import FleetTask
 from tasks.fleet import fleet
 from tasks.messages import send_chunks, send_cleanup, send_continuation, send_plan
@@ -43,6 +44,8 @@ class Due:
     chunks: Sequence[tuple[UUID, Lane, int]] = ()
     continuations: Sequence[Continuation] = ()
     cleanups: Sequence[UUID] = ()
+    expired: int = 0
+    """Leases that have run out, of the chunks among them."""
 
 
 @shared_task(bind=True, base=FleetTask, name="transfer.resume")
@@ -58,7 +61,10 @@ def resume(_self: FleetTask) -> None:
         send_continuation(continuation)
     for transfer_id in due.cleanups:
         send_cleanup(transfer_id)
-    counts = {name: len(found) for name, found in vars(due).items() if found}
+    measures.expired_leases.inc(due.expired)
+    sent = (due.plans, due.chunks, due.continuations, due.cleanups)
+    names = ("plans", "chunks", "continuations", "cleanups")
+    counts = {name: len(found) for name, found in zip(names, sent, strict=True) if found}
     if counts:
         log.info("transfer.resumed", **counts)
 
@@ -70,6 +76,7 @@ def _collect(session: Session) -> Due:
     settings = fleet().settings
     again = settings.republish_seconds
     drop_stale(session, pin_days=settings.pin_days, limit=BATCH)
+    expired = expired_leases(session)
     return Due(
         first_callers(session, due_plans(session, limit=BATCH, republish_seconds=again)),
         [
@@ -88,4 +95,5 @@ def _collect(session: Session) -> Due:
             *waiting_for(session, limit=BATCH, republish_seconds=again),
         ],
         due_cleanups(session, limit=BATCH, republish_seconds=again),
+        expired,
     )

@@ -10,7 +10,7 @@ from celery.signals import setup_logging, worker_process_init, worker_process_sh
 from kombu import Connection
 
 from argosy.settings import FleetSettings, fleet_settings
-from worker import child
+from worker import child, measuring
 from worker.events import FleetEvents
 from worker.logs import configure_logging
 from worker.queues import ROUTES, FleetAMQP, agents_route, declare, read_by
@@ -118,6 +118,7 @@ def _set_up_logging(**_: Any) -> None:
     configure_logging()
 
 
+measuring.date_messages()
 worker_process_init.connect(child.begin)
 worker_process_shutdown.connect(child.end)
 app = make_app(fleet_settings())

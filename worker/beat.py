@@ -8,6 +8,7 @@ from celery.beat import PersistentScheduler, ScheduleEntry
 
 from argosy.settings import fleet_settings
 from tasks.seal import SEAL_HEADER, seal
+from worker import beat_metrics
 
 
 class SealingScheduler(PersistentScheduler):
@@ -17,7 +18,9 @@ class SealingScheduler(PersistentScheduler):
         """Send an entry's message, sealed; the entry that is kept has no seal."""
         if named.pop("advance", True):
             entry = self.reserve(entry)
-        return super().apply_async(_sealed(entry), advance=False, **named)
+        sent = super().apply_async(_sealed(entry), advance=False, **named)
+        beat_metrics.note(entry.name)
+        return sent
 
 
 def _sealed(entry: ScheduleEntry) -> ScheduleEntry:

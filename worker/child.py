@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery.signals import task_postrun, task_prerun
+
+if TYPE_CHECKING:
+    from worker.tracing import Tracing
 
 from argosy.settings import fleet_settings
 from tasks.fleet import close_fleet
 from tasks.leaving import leaving
-from worker import signs
+from worker import measuring, signs
 
 
 class Pulse:
@@ -48,6 +51,7 @@ class Pulse:
 
 
 _pulses: list[Pulse] = []
+_tracings: list[Tracing] = []
 
 
 def begin(sender: str, **_: Any) -> None:
@@ -56,13 +60,25 @@ def begin(sender: str, **_: Any) -> None:
     folder = signs.folder_of(fleet_settings().state_dir, sender)
     pulse = Pulse(signs.Sign(folder, f"child-{os.getpid()}"))
     _pulses[:] = [pulse]
+    measuring.begin()
+    if fleet_settings().traces_url:
+        _trace(sender)
     task_prerun.connect(pulse.begin_task)
     task_postrun.connect(pulse.end_task)
     threading.Thread(target=pulse.beat, name="pulse", daemon=True).start()
 
 
+def _trace(worker: str) -> None:
+    from worker.tracing import Tracing  # what it imports is heavy
+
+    _tracings[:] = [Tracing(fleet_settings(), worker)]
+    _tracings[0].listen()
+
+
 def end(**_: Any) -> None:
     """Leave no process behind that nobody would wait for, and no file."""
+    for tracing in _tracings:
+        tracing.close()
     close_fleet()
     for pulse in _pulses:
         pulse.stop()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+from collections.abc import Iterator
 
 import click
 
-from argosy.settings import FleetSettings, GatewaySettings, load
+from argosy.settings import FleetSettings, GatewaySettings, environment_name, load
 
 CONTROL_PREFETCH = 16
 """Requests for each child that a worker of them alone has at hand, to set many aside at once."""
@@ -27,24 +30,54 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
     "worker for them alone, requests are taken and answered while the others move bytes, or wait "
     "for Storage.",
 )
-def worker(*, concurrency: int | None, name: str, queues: str | None, control: bool | None) -> None:
+@click.option("--metrics-port", type=click.IntRange(0, 65535), help="Port for Prometheus; 0: none.")
+def worker(
+    *,
+    concurrency: int | None,
+    name: str,
+    queues: str | None,
+    control: bool | None,
+    metrics_port: int | None,
+) -> None:
     """Run a worker of the fleet."""
+    if metrics_port is not None:
+        os.environ[environment_name("worker_metrics_port")] = str(metrics_port)
     settings = load(FleetSettings)
-    from tasks.messages import ASIDE, CONTROL, REQUESTS
+    _prepare_measures(settings, name)
     from worker.app import app
-    from worker.queues import with_own_spools
 
     settings.state_dir.mkdir(parents=True, exist_ok=True)  # it shows there that it lives
     options = ["--concurrency", str(concurrency or settings.concurrency), "-n", f"{name}@%h"]
-    asked = ",".join((CONTROL, REQUESTS, *ASIDE))
-    if queues or control:
-        read = with_own_spools(settings, queues.split(",")) if queues else [asked]
-        options += ["-Q", ",".join(read)]
-    if control:
-        options += ["--prefetch-multiplier", str(CONTROL_PREFETCH)]
-    if control is False:
-        options += ["-X", asked]
+    options += _queue_options(settings, queues.split(",") if queues else [], control=control)
     app.worker_main(["worker", "--without-mingle", "--without-gossip", *options])
+
+
+def _prepare_measures(settings: FleetSettings, name: str) -> None:
+    """What must be so before anything that counts or traces is imported."""
+    if settings.worker_metrics_port:
+        from worker.exposition import prepare
+
+        prepare(settings, f"{name}@{socket.gethostname()}")
+    if settings.traces_url:
+        from worker.tracing import check
+
+        check(settings)
+
+
+def _queue_options(
+    settings: FleetSettings, queues: list[str], *, control: bool | None
+) -> Iterator[str]:
+    """Which queues a worker reads, in Celery's words."""
+    from tasks.messages import ASIDE, CONTROL, REQUESTS
+    from worker.queues import with_own_spools
+
+    asked = (CONTROL, REQUESTS, *ASIDE)
+    if queues or control:
+        yield from ("-Q", ",".join(with_own_spools(settings, queues) if queues else asked))
+    if control:
+        yield from ("--prefetch-multiplier", str(CONTROL_PREFETCH))
+    if control is False:
+        yield from ("-X", ",".join(asked))
 
 
 @click.command()
@@ -54,7 +87,10 @@ def beat() -> None:
     from worker.app import app, declare_topology
 
     settings.state_dir.mkdir(parents=True, exist_ok=True)
+    from worker.beat_metrics import serve
+
     declare_topology(settings)
+    serve(settings)
     app.start(["beat", "--pidfile", ""])
 
 
@@ -79,9 +115,9 @@ def flower(port: int | None, address: str, broker_api: str | None) -> None:
 
 @click.command()
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on.")
-@click.option("--address", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--address", help="Address to listen on; ARGOSY_METRICS_ADDRESS by default.")
 @click.option("--once", is_flag=True, help="Print one scrape and end.")
-def metrics(*, port: int | None, address: str, once: bool) -> None:
+def metrics(*, port: int | None, address: str | None, once: bool) -> None:
     """Tell Prometheus of the fleet's books: http://127.0.0.1:9540/metrics."""
     settings = load(FleetSettings)
     from worker.logs import configure_logging
@@ -91,8 +127,9 @@ def metrics(*, port: int | None, address: str, once: bool) -> None:
     if once:
         click.echo(exposition(settings), nl=False)
         return
-    bound, thread = serve(settings, address, settings.metrics_port if port is None else port)
-    click.echo(f"http://{address}:{bound}/metrics", err=True)
+    host = address or settings.metrics_address
+    bound, thread = serve(settings, host, settings.metrics_port if port is None else port)
+    click.echo(f"http://{host}:{bound}/metrics", err=True)
     thread.join()
 
 

@@ -15,7 +15,7 @@ from kombu import Connection, Message
 from argosy.settings import fleet_settings
 from tasks.properties import take_any_properties
 from tasks.protocol import Unfit, malformed
-from worker import door, signs
+from worker import door, exposition, signs
 from worker.aside import Aside
 from worker.leaving import Departure
 from worker.queues import declare
@@ -41,7 +41,10 @@ class FleetConsumer(Consumer):
         self._folder = signs.folder_of(fleet_settings().state_dir, self.hostname)
         signs.clear(self._folder)
         self._sign = signs.Sign(self._folder, signs.MAIN)
+        self._exposition = exposition.of_this_worker(fleet_settings())
+        self._tend_metrics()
         self.timer.call_repeatedly(signs.EVERY_SECONDS, self._show_life)
+        self.timer.call_repeatedly(signs.EVERY_SECONDS, self._tend_metrics)
 
     def start(self) -> None:
         """Take messages until somebody asks to end."""
@@ -71,6 +74,10 @@ class FleetConsumer(Consumer):
     def _show_life(self) -> None:
         self._sign.show()
         signs.drop_dead(self._folder)
+
+    def _tend_metrics(self) -> None:
+        if self._exposition:
+            self._exposition.tend()
 
     def stop(self) -> None:
         """Take no more, and let others have at once what no child has begun."""
@@ -153,6 +160,8 @@ class FleetConsumer(Consumer):
         self._let_go_of_aside()
         self.departure.settle()
         signs.clear(self._folder)
+        if self._exposition:
+            self._exposition.close()
         super().shutdown()
 
     def _let_go_of_aside(self) -> None:

@@ -15,10 +15,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy.orm import Session
 
-from models import DeadLetter, Heartbeat, Round, Transfer
+from models import Agent, DeadLetter, Heartbeat, Round, Transfer
 from models.difference import DEEP, Differing
 from tests.deployment import ARGOSY, AgentInTest, Deployment
 from worker.metrics import MOST, transfers
+from worker.usage import OTHERS, TOP, AgentsUsage
 
 Samples = dict[tuple[str, ...], float]
 
@@ -96,7 +97,8 @@ def test_what_waits_and_what_moves(deployment: Deployment, agent: AgentInTest) -
     before, told = deployment.transact(compare)
     more = {name: told[name] - before[name] for name in told if told[name] != before[name]}
     oldest = more.pop(("argosy_oldest_waiting_seconds", "bulk"))
-    assert oldest == pytest.approx(3 * 86_400, abs=600)
+    stalest = more.pop(("argosy_stalest_transfer_seconds",))
+    assert [oldest, stalest] == pytest.approx([3 * 86_400] * 2, abs=600)
     assert more == {
         ("argosy_transfers", "download", "queued"): 1,
         ("argosy_transfers", "upload", "queued"): 1,
@@ -156,6 +158,44 @@ def test_a_label_has_few_values(deployment: Deployment) -> None:
     assert len([key for key in told if key[0] == "argosy_dead_letters_day"]) == MOST
 
 
+def test_few_agents_are_named(deployment: Deployment) -> None:
+    """Those that have the most; the others are one, and no byte is lost. Nobody else sees them."""
+
+    def look(session: Session) -> tuple[dict[str, float], dict[str, float]]:
+        before = sum(_usage(deployment, session)[0].values())
+        agents = [
+            Agent(id=uuid4(), name=f"measured-{number}", role="worker", max_bytes=10**15)
+            for number in range(2 * TOP)
+        ]
+        session.add_all(agents)
+        session.flush()
+        session.add_all(_stored(one, size) for size, one in enumerate(agents, 10**12))
+        session.flush()
+        sizes, shares = _usage(deployment, session)
+        session.rollback()
+        assert sum(sizes.values()) - before == sum(range(10**12, 10**12 + 2 * TOP))
+        return sizes, shares
+
+    sizes, shares = deployment.transact(look)
+    largest = {f"measured-{number}" for number in range(TOP, 2 * TOP)}
+    assert sizes.keys() == {*largest, OTHERS}
+    assert shares.keys() == largest
+    assert shares[f"measured-{TOP}"] == (10**12 + TOP) / 10**15
+
+
+def _usage(deployment: Deployment, session: Session) -> tuple[dict[str, float], dict[str, float]]:
+    sizes, shares = (
+        {sample.labels["agent"]: sample.value for sample in family.samples}
+        for family in AgentsUsage(deployment.settings)(session)
+    )
+    return sizes, shares
+
+
+def _stored(agent: Agent, size: int) -> Transfer:
+    row = AgentInTest(agent.id, agent.name, "", None)  # type: ignore[arg-type]
+    return _transfer(row, kind="upload", state="completed", size=size)
+
+
 def test_a_database_that_is_away(deployment: Deployment) -> None:
     away = "postgresql://nobody:nothing@127.0.0.1:9/postgres"
     done = subprocess.run(
@@ -165,7 +205,8 @@ def test_a_database_that_is_away(deployment: Deployment) -> None:
         text=True,
         check=True,
     )
-    assert parsed(done.stdout) == {("argosy_up",): 0}
+    told = {("argosy_up",): 0, ("argosy_valkey_up",): 1, ("argosy_storage_away",): 0}
+    assert parsed(done.stdout) == told
     assert "metrics.away" in done.stderr
     assert "nothing" not in done.stderr
 
