@@ -32,7 +32,7 @@ from worker.usage import AgentsUsage
 
 log = structlog.get_logger(__name__)
 
-ROUNDS = ("reconcile", "sweep")
+ROUNDS = ("reconcile", "sweep", "forget")
 """Rounds that are told of."""
 SCRAPE_LIMIT = "5s"
 """How long one question of a scrape may take."""
