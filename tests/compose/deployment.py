@@ -17,7 +17,10 @@ from tests.compose.images import AGENT, ROOT
 from tests.unit.deploy.compose import LINE, services
 
 PROJECT = "argosy-test"
-PORTS = ("GATEWAY_PORT", "AMQP_PORT", "VALKEY_PORT", "RABBITMQ_MANAGEMENT_PORT", "FLOWER_PORT")
+PORTS = (
+    *("GATEWAY_PORT", "AMQP_PORT", "VALKEY_PORT", "RABBITMQ_MANAGEMENT_PORT", "FLOWER_PORT"),
+    *("PROMETHEUS_PORT", "GRAFANA_PORT"),
+)
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,8 @@ class Deployment:
 
     @property
     def images(self) -> set[str]:
-        """The images of every service but those of a profile."""
-        found = services(self.environment).values()
-        return {one["image"] for one in found if "profiles" not in one}
+        """The images of every service."""
+        return {one["image"] for one in services(self.environment).values()}
 
     def url(self, port: str) -> str:
         """An address of this machine."""

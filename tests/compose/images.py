@@ -19,6 +19,7 @@ STAND_INS = {
     "supabase/gotrue": "auth",
     "supabase/storage-api": "storage",
     "nginxinc/nginx-unprivileged": "nginx",
+    "prom/prometheus": "prometheus",
 }
 """Which target of stand_ins/Dockerfile stands in for an image."""
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -40,10 +41,10 @@ class Images:
         self._build("deploy/Dockerfile", IMAGE)
         self._build("tests/compose/stand_ins/Dockerfile", AGENT, "--target", "agent")
         for image in sorted(named - {IMAGE}):
+            target = STAND_INS.get(image.partition(":")[0])
             if self.pulls:
                 self._docker("pull", "--quiet", image)
-            else:
-                target = STAND_INS[image.partition(":")[0]]
+            elif target:  # nothing stands in for Grafana
                 self._build("tests/compose/stand_ins/Dockerfile", image, "--target", target)
 
     def _base(self) -> None:

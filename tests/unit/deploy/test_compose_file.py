@@ -7,11 +7,13 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+import yaml
 
 from argosy.settings import FleetSettings, GatewaySettings
 from commands.table import ENTRIES
@@ -118,12 +120,11 @@ def test_nobody_waits_for_what_is_not_there(environment: Environment) -> None:
 
 
 def test_mounted_files_are_there(environment: Environment) -> None:
-    """Those of prometheus and grafana are looked at by their own tests."""
     for name, one in services(environment).items():
         for volume in one.get("volumes", []):
             source = volume.partition(":")[0]
-            if source.startswith("./") and name not in ("prometheus", "grafana"):
-                assert (ROOT / source).is_file(), source
+            if source.startswith("./"):
+                assert (ROOT / source).exists(), (name, source)
             if not source.startswith("./"):
                 assert source in read(MAIN, environment)["volumes"], source
 
@@ -162,6 +163,33 @@ def test_commands_and_settings_exist(environment: Environment) -> None:
         assert {key for key in one["environment"] if key.startswith("ARGOSY_")} <= told, name
 
 
+def test_prometheus_finds_what_it_scrapes(environment: Environment) -> None:
+    """Names of services, and the ports on which they are told to tell."""
+    told = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())
+    ports = {
+        host: port
+        for job in told["scrape_configs"]
+        for host, port in targets(job)
+        if host != "localhost"
+    }
+    found = services(environment)
+    assert set(ports) <= set(found)
+    for name in ("worker", "worker-control", "worker-media"):
+        assert ports[name] == found[name]["environment"]["ARGOSY_WORKER_METRICS_PORT"]
+    assert ports["beat"] == found["beat"]["environment"]["ARGOSY_BEAT_METRICS_PORT"]
+    assert ports["metrics"] == FleetSettings.model_fields["metrics_port"].default
+
+
+def targets(job: dict[str, Any]) -> Iterator[tuple[str, int]]:
+    """Hosts and ports of a job of Prometheus."""
+    for listed in job.get("static_configs", []):
+        for target in listed["targets"]:
+            host, _, port = target.partition(":")
+            yield host, int(port)
+    for looked_up in job.get("dns_sd_configs", []):
+        yield from ((name, looked_up["port"]) for name in looked_up["names"])
+
+
 def test_the_fleet_has_no_mighty_login(environment: Environment) -> None:
     """Only who prepares the project, or operates it, is its owner."""
     mighty = {
@@ -169,7 +197,7 @@ def test_the_fleet_has_no_mighty_login(environment: Environment) -> None:
         for name, one in services(environment).items()
         if environment["POSTGRES_PASSWORD"] in str(one.get("environment"))
     }
-    assert mighty == {"db", "init", "argosy"}
+    assert mighty == {"db", "init", "argosy", "observer"}
 
 
 def test_files_of_50_gigabytes_pass(environment: Environment) -> None:
@@ -183,7 +211,7 @@ def test_files_of_50_gigabytes_pass(environment: Environment) -> None:
 def test_a_hosted_project_replaces_supabase(environment: Environment) -> None:
     hosted: dict[str, Any] = read(HOSTED, {**environment, **PROJECT})["services"]
     gone = {name for name, one in hosted.items() if one.get("profiles") == ["self-hosted"]}
-    assert gone == {"db", "auth", "storage", "supabase", "gateway", "gateway-config"}
+    assert gone == {*("db", "auth", "storage", "supabase", "gateway", "gateway-config", "observer")}
     for name, one in ours(environment).items():
         waits = hosted.get(name, one).get("depends_on", {})
         assert name in gone or not gone & set(waits), name

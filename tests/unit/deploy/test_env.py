@@ -16,7 +16,7 @@ SECRET = re.compile(r"(PASSWORD|SECRET|KEY)$")
 def test_every_secret_is_made_up(folder: Path) -> None:
     made = make_env(folder)
     secrets = {name: value for name, value in made.items() if SECRET.search(name)}
-    assert len(secrets) == 12
+    assert len(secrets) == 13
     assert all(len(value) >= 32 for value in secrets.values())
     assert len(set(secrets.values())) == len(secrets)
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+", value) for value in secrets.values())  # in URLs
