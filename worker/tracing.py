@@ -6,6 +6,7 @@ Needs the extra `otel`; without `ARGOSY_TRACES_URL` nothing of it is imported.
 from __future__ import annotations
 
 import importlib.util
+import threading
 from typing import Any
 from uuid import UUID
 
@@ -21,7 +22,8 @@ from tasks.refusal import is_task_id
 from tasks.tracing import own_trace, trace_of
 
 NEEDED = "opentelemetry.exporter.otlp.proto.http"
-FLUSH_MILLISECONDS = 3000
+LAST_SECONDS = 2.0
+"""How long a process that ends waits for its last spans to be sent."""
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +53,7 @@ class Tracing:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
         resource = Resource.create({"service.name": "argosy", "service.instance.id": worker})
-        self._provider = TracerProvider(resource=resource)
+        self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         exporter = OTLPSpanExporter(endpoint=settings.traces_url)
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("argosy")
@@ -63,9 +65,10 @@ class Tracing:
         task_postrun.connect(self._end)
 
     def close(self) -> None:
-        """Send what has not been sent yet, or give it up after a moment."""
-        self._provider.force_flush(FLUSH_MILLISECONDS)
-        self._provider.shutdown()
+        """Send what has not been sent yet, or give it up: a collector may be away."""
+        sending = threading.Thread(target=self._provider.shutdown, daemon=True)
+        sending.start()
+        sending.join(LAST_SECONDS)
 
     def _begin(self, task_id: str, task: Any, args: Any, **_: Any) -> None:
         from opentelemetry.trace import SpanKind

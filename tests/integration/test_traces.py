@@ -142,3 +142,11 @@ def test_an_agent_that_does_not(traced: Deployment, receiver: Receiver) -> None:
 )
 def test_no_trace_is_made_of_nonsense(header: object) -> None:
     assert valid_trace(header) is None
+
+
+def test_a_worker_ends_although_the_collector_is_away(traced: Deployment) -> None:
+    worker = traced.start_worker("three", 1, ARGOSY_TRACES_URL="http://127.0.0.1:9/v1/traces")
+    for number in range(4):  # it has done some of it, and has spans that nobody takes
+        _upload(traced, f"away {number}")
+    worker.ask_to_end()
+    assert worker.wait(20) == 0
