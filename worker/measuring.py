@@ -51,9 +51,12 @@ def _waited(sent_at: object) -> float | None:
 
 
 def queue_of(delivery: dict[str, Any] | None) -> str:
-    """The queue that a message came by, without its spool: one of the fleet's, or `other`."""
+    """The queue that a message came by, one of the fleet's or `other`.
+
+    Without its spool; what was set aside is a request like the others.
+    """
     key = str((delivery or {}).get("routing_key"))
-    found = [name for name in _QUEUES if key == name or key.startswith(f"{name}@")]
+    found = [name for name in _QUEUES if key == name or key.startswith((f"{name}@", f"{name}.aside."))]
     return found[0] if found else "other"
 
 
