@@ -56,7 +56,9 @@ def queue_of(delivery: dict[str, Any] | None) -> str:
     Without its spool; what was set aside is a request like the others.
     """
     key = str((delivery or {}).get("routing_key"))
-    found = [name for name in _QUEUES if key == name or key.startswith((f"{name}@", f"{name}.aside."))]
+    found = [
+        name for name in _QUEUES if key == name or key.startswith((f"{name}@", f"{name}.aside."))
+    ]
     return found[0] if found else "other"
 
 
