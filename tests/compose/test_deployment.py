@@ -114,7 +114,10 @@ def test_flower_wants_its_password(project: Deployment) -> None:
     url = project.url("FLOWER_PORT")
     assert httpx.get(f"{url}/workers").status_code == 401
     key = ("operator", project.environment["FLOWER_PASSWORD"])
-    assert httpx.get(f"{url}/workers", auth=key).status_code == 200
+    page = httpx.get(f"{url}/workers", auth=key).raise_for_status().text
+    assert "argosy@" in page, "no worker is on its page"
+    queues = httpx.get(f"{url}/broker", auth=key).raise_for_status().text
+    assert all(name in queues for name in ("argosy.requests", "argosy.chunks.urgent")), queues
 
 
 def test_metrics_are_told(project: Deployment) -> None:
