@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
 from jwt import PyJWK, PyJWTError
@@ -18,16 +18,23 @@ from pydantic import (
     BeforeValidator,
     Field,
     SecretStr,
-    StringConstraints,
     ValidationError,
-    ValidationInfo,
-    field_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from argosy import origins as web
 from argosy.fields import Bucket
 from argosy.media_settings import MediaSettings
+from argosy.setting_types import (
+    BrokerUrl,
+    DatabaseUrl,
+    HttpUrl,
+    ResultUrl,
+    SpoolPaths,
+    Spools,
+    Types,
+    none_if_empty,
+)
+from argosy.watch_settings import WatchSettings
 
 MIB = 1024 * 1024
 S3_MAX_PART_BYTES = 5 * 1024 * MIB
@@ -36,44 +43,10 @@ S3_MIN_PART_BYTES = 5 * MIB
 """S3: every part but the last is at least 5 MiB."""
 LEAST_RATE = 256 * 1024
 """Bytes a second, at which the smallest part takes 20 seconds: so long it keeps a worker."""
-DEVELOPMENT_ORIGINS = tuple(
-    f"http://{host}:{port}" for host in ("localhost", "127.0.0.1") for port in (3000, 5173, 8080)
-)
-"""Where front-end tools serve pages on a developer's machine."""
 
 
 class SettingsError(Exception):
     """Settings are missing or malformed; the message names each one."""
-
-
-def _url_with(*schemes: str) -> AfterValidator:
-    def check(value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in schemes or not (parts.hostname or parts.path):
-            raise ValueError(f"expected a URL that starts with {' or '.join(schemes)}://")
-        return value.rstrip("/") if parts.scheme.startswith("http") else value
-
-    return AfterValidator(check)
-
-
-def _split_paths(value: Any) -> Any:
-    if isinstance(value, str):
-        return tuple(Path(part) for part in value.split(os.pathsep) if part)
-    return value
-
-
-def _split_spools(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    pairs = [part.partition("=") for part in value.split(",") if part.strip()]
-    names = [name.strip() for name, _, _ in pairs]
-    if len(set(names)) < len(names):
-        raise ValueError("a name is there twice")
-    return {name: folder.strip() for name, (_, _, folder) in zip(names, pairs, strict=True)}
-
-
-def _none_if_empty(value: Any) -> Any:
-    return value or None
 
 
 def _days_or_forever(value: float) -> float:
@@ -82,54 +55,11 @@ def _days_or_forever(value: float) -> float:
     return value
 
 
-def _split_words(value: Any) -> Any:
-    if isinstance(value, str):
-        return tuple(word for part in value.split(",") if (word := part.strip()))
-    return value
-
-
-def _passwords(value: SecretStr) -> SecretStr:
-    for pair in value.get_secret_value().split(","):
-        name, _, password = pair.partition(":")
-        if not name or not password:
-            raise ValueError("expected name:password, or several separated by commas")
-    return value
-
-
 def _check_jwk(text: str) -> None:
     try:
         PyJWK.from_json(text)
     except (PyJWTError, ValueError):
         raise ValueError("SUPABASE_JWT_SIGNING_KEY is not a private key as a JWK") from None
-
-
-def _absolute(paths: tuple[Path, ...]) -> tuple[Path, ...]:
-    for path in paths:
-        if not path.is_absolute():
-            raise ValueError(f"{path} is not an absolute path")
-    return tuple(Path(os.path.realpath(path)) for path in paths)
-
-
-BrokerUrl = Annotated[str, _url_with("amqp", "amqps", "redis", "rediss")]
-ResultUrl = Annotated[str, _url_with("redis", "rediss")]
-DatabaseUrl = Annotated[str, _url_with("postgresql", "postgres")]
-HttpUrl = Annotated[str, _url_with("http", "https")]
-SpoolPaths = Annotated[
-    tuple[Path, ...], NoDecode, BeforeValidator(_split_paths), AfterValidator(_absolute)
-]
-SpoolName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
-SpoolFolder = Annotated[str, StringConstraints(pattern=r"^(/[^/\x00]+)+$")]
-Spools = Annotated[
-    dict[SpoolName, SpoolFolder], NoDecode, BeforeValidator(_split_spools), "names and folders"
-]
-MediaRange = Annotated[str, StringConstraints(pattern=r"^[a-z0-9.+-]+/([a-z0-9.+-]+|\*)$")]
-Types = Annotated[tuple[MediaRange, ...], NoDecode, BeforeValidator(_split_words)]
-Origins = Annotated[
-    tuple[str, ...], NoDecode, BeforeValidator(_split_words), AfterValidator(web.read_list)
-]
-ServerUrl = Annotated[str, AfterValidator(web.read_server)]
-Address = Annotated[str, AfterValidator(web.read_address), "address:port"]
-PlainPath = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9._/+=,-]+$"), "path"]
 
 
 class AgentSettings(BaseSettings):
@@ -170,17 +100,17 @@ class AgentSettings(BaseSettings):
     )
     agent: str | None = Field(None, description="The agent's name, to sign in with.")
     agent_key: SecretStr | None = Field(None, description="The agent's key, printed once.")
-    session_dir: Annotated[Path | None, BeforeValidator(_none_if_empty)] = Field(
+    session_dir: Annotated[Path | None, BeforeValidator(none_if_empty)] = Field(
         None,
         description="Folder of the agent's session, for its owner's eyes only; "
         "`$XDG_STATE_HOME/argosy` when not set.",
     )
-    journal_dir: Annotated[Path | None, BeforeValidator(_none_if_empty)] = Field(
+    journal_dir: Annotated[Path | None, BeforeValidator(none_if_empty)] = Field(
         None,
         description="Folder where a client notes how far its transfers are, to go on after a "
         "crash; `$XDG_STATE_HOME/argosy/journal` when not set.",
     )
-    cache_dir: Annotated[Path | None, BeforeValidator(_none_if_empty)] = Field(
+    cache_dir: Annotated[Path | None, BeforeValidator(none_if_empty)] = Field(
         None,
         description="Folder of the files that a client has fetched; "
         "`$XDG_CACHE_HOME/argosy` when not set.",
@@ -254,7 +184,7 @@ class AgentSettings(BaseSettings):
         return self.supabase_project_ref or hosted
 
 
-class FleetSettings(MediaSettings, AgentSettings):
+class FleetSettings(WatchSettings, MediaSettings, AgentSettings):
     """What a worker, beat and the operator's commands know."""
 
     supabase_service_role_key: SecretStr = Field(
@@ -424,49 +354,6 @@ class FleetSettings(MediaSettings, AgentSettings):
         description="Queue of a chained task that the fleet does not know and that names none; "
         "by default the inbox of the agent that chained it.",
     )
-    flower_port: int = Field(5555, ge=0, le=65535, description="Port of `argosy flower`.")
-    flower_basic_auth: Annotated[
-        Annotated[SecretStr, AfterValidator(_passwords)] | None, BeforeValidator(_none_if_empty)
-    ] = Field(
-        None,
-        description="Who may open Flower, as `name:password`, separated by commas. Without this "
-        "and without OAuth it listens on this machine only.",
-    )
-    flower_oauth: Annotated[
-        Literal["google", "github", "gitlab", "okta"] | None, BeforeValidator(_none_if_empty)
-    ] = Field(None, description="By which provider one signs in at Flower, instead of a password.")
-    flower_oauth_emails: str | None = Field(
-        None,
-        description="Who may: one address, some separated by `|`, or a pattern such as "
-        "`*@example.com`.",
-    )
-    flower_oauth_key: str | None = Field(None, description="The provider's id of this Flower.")
-    flower_oauth_secret: SecretStr | None = Field(
-        None, description="The secret that the provider has given for it."
-    )
-    flower_oauth_url: Annotated[HttpUrl | None, BeforeValidator(_none_if_empty)] = Field(
-        None, description="Where the provider sends back to: Flower's address with `/login`."
-    )
-    metrics_port: int = Field(9540, ge=0, le=65535, description="Port of `argosy metrics`.")
-    metrics_address: str = Field(
-        "127.0.0.1", description="Address on which workers, beat and `argosy metrics` are scraped."
-    )
-    worker_metrics_port: int = Field(
-        0,
-        ge=0,
-        le=65535,
-        description="Port on which a worker tells Prometheus what it counts; 0: it does not. Each "
-        "worker of a host needs one of its own (`argosy worker --metrics-port`).",
-    )
-    beat_metrics_port: int = Field(
-        0, ge=0, le=65535, description="Port on which beat does; 0: it does not."
-    )
-    traces_url: HttpUrl | None = Field(
-        None,
-        repr=False,
-        description="Where workers send traces, by OTLP over HTTP, as in "
-        "`http://collector:4318/v1/traces`; none when not set. Needs the extra `otel`.",
-    )
     state_dir: Path = Field(
         Path(".argosy"),
         description="Folder of beat's schedule, Flower's state, and what workers count.",
@@ -483,48 +370,6 @@ class FleetSettings(MediaSettings, AgentSettings):
             raise ValueError("SUPABASE_JWT_SECRET or SUPABASE_JWT_SIGNING_KEY is needed")
         if self.supabase_jwt_signing_key:
             _check_jwk(self.supabase_jwt_signing_key.get_secret_value())
-
-
-class GatewaySettings(BaseSettings):
-    """What `argosy gateway` makes nginx's configuration of. It holds no secret."""
-
-    model_config = SettingsConfigDict(env_prefix="ARGOSY_GATEWAY_", extra="ignore", frozen=True)
-
-    environment: Literal["development", "staging", "production"] = Field(
-        "production",
-        description="Which deployment this is. Only `development` may have origins of this "
-        "machine and without TLS.",
-    )
-    upstream: ServerUrl = Field(
-        description="Supabase, as the gateway reaches it: scheme, host and port."
-    )
-    upstream_ca: PlainPath = Field(
-        "/etc/ssl/certs/ca-certificates.crt",
-        description="File of the certificate authorities that may vouch for Supabase; "
-        "used when its URL is `https`.",
-    )
-    origins: Origins = Field(
-        (),
-        description="Web origins whose pages may use Supabase, separated by commas "
-        "(`https://app.example.com`); no page when not set, but in development the usual ports "
-        "of this machine.",
-    )
-    listen: Address = Field("127.0.0.1:8000", description="Address and port of the gateway.")
-
-    @field_validator("origins")
-    @classmethod
-    def check_environment(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        """Refuse what only development may have."""
-        if info.data.get("environment", "development") != "development":
-            web.check_public(value)
-        return value
-
-    @property
-    def allowed_origins(self) -> tuple[str, ...]:
-        """The named origins; in development those of this machine when none is named."""
-        if self.environment == "development":
-            return self.origins or DEVELOPMENT_ORIGINS
-        return self.origins
 
 
 SettingsT = TypeVar("SettingsT", bound=BaseSettings)

@@ -23,14 +23,9 @@ from pydantic_settings import BaseSettings
 
 from argosy.envelope import Envelope
 from argosy.errors import BY_CODE, Error
+from argosy.gateway_settings import GatewaySettings
 from argosy.reference import FileReference
-from argosy.settings import (
-    MIB,
-    AgentSettings,
-    FleetSettings,
-    GatewaySettings,
-    environment_name,
-)
+from argosy.settings import MIB, AgentSettings, FleetSettings, environment_name
 from models import ENDED, TRANSITIONS, State
 from tasks import measures
 from worker import beat_metrics
@@ -78,7 +73,8 @@ def settings_page() -> str:
     gateways = (_setting(name, GatewaySettings) for name in GatewaySettings.model_fields)
     return _page(
         "Settings",
-        "Settings are environment variables; `argosy/settings.py` is their one home. An agent "
+        "Settings are environment variables; `argosy/settings.py` and the `_settings.py` beside it are "
+        "their one home. An agent "
         "reads only those for *agents*; workers, beat and the commands of the operator read all. "
         "A missing or malformed one is named when the process starts.",
         _table(("name", "type", "default", "meaning", "for"), rows),

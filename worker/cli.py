@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import click
 
-from argosy.settings import FleetSettings, GatewaySettings, environment_name, load
+from argosy.gateway_settings import GatewaySettings
+from argosy.settings import FleetSettings, environment_name, load
 
 CONTROL_PREFETCH = 16
 """Requests for each child that a worker of them alone has at hand, to set many aside at once."""

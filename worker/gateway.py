@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from string import Template
 
+from argosy.gateway_settings import GatewaySettings
 from argosy.origins import parse
-from argosy.settings import GatewaySettings
 
 TEMPLATE = Path(__file__).resolve().parent.parent / "deploy" / "gateway" / "nginx.conf.template"
 

@@ -14,13 +14,8 @@ from pydantic import ValidationError
 
 from argosy import origins
 from argosy.description import object_metadata
-from argosy.settings import (
-    DEVELOPMENT_ORIGINS,
-    GatewaySettings,
-    SettingsError,
-    environment_name,
-    load,
-)
+from argosy.gateway_settings import DEVELOPMENT_ORIGINS, GatewaySettings
+from argosy.settings import SettingsError, environment_name, load
 from worker.gateway import EXPOSED_HEADERS, render
 
 UPSTREAM = "http://127.0.0.1:54321"

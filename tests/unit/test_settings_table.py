@@ -6,7 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from argosy.settings import FleetSettings, GatewaySettings, environment_name
+from argosy.gateway_settings import GatewaySettings
+from argosy.settings import FleetSettings, environment_name
 
 ROOT = Path(__file__).parents[2]
 

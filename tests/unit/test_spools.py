@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from argosy.settings import FleetSettings, Spools
+from argosy.setting_types import Spools
+from argosy.settings import FleetSettings
 from tasks.spools import elsewhere, own_spools, spool_of
 from tests.unit.auth_server import fleet_settings
 

@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import psutil
 
-from argosy.settings import GatewaySettings
+from argosy.gateway_settings import GatewaySettings
 from local.ports import HOST
 from local.processes import wait_until
 from local.servers.base import Launch, OwnServer

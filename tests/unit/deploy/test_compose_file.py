@@ -15,7 +15,8 @@ import jsonschema
 import pytest
 import yaml
 
-from argosy.settings import FleetSettings, GatewaySettings
+from argosy.gateway_settings import GatewaySettings
+from argosy.settings import FleetSettings
 from commands.table import ENTRIES
 from tests.unit.deploy.compose import (
     HOSTED,
