@@ -1,4 +1,4 @@
-"""Every setting, typed, in one place. `docs/settings.md` is this file as a table.
+"""The settings of agents and of the fleet, typed. `docs/settings.md` has them as a table.
 
 An agent needs `AgentSettings`; the fleet needs `FleetSettings`, which adds the
 secrets that no agent ever sees. Values come from the environment.

@@ -73,9 +73,9 @@ def settings_page() -> str:
     gateways = (_setting(name, GatewaySettings) for name in GatewaySettings.model_fields)
     return _page(
         "Settings",
-        "Settings are environment variables; `argosy/settings.py` and the `_settings.py` beside it are "
-        "their one home. An agent "
-        "reads only those for *agents*; workers, beat and the commands of the operator read all. "
+        "Settings are environment variables; `argosy/settings.py` and the `_settings.py` beside "
+        "it are their one home. An agent reads only those for *agents*; workers, beat and the "
+        "commands of the operator read all. "
         "A missing or malformed one is named when the process starts.",
         _table(("name", "type", "default", "meaning", "for"), rows),
         "## The gateway",

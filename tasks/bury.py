@@ -92,7 +92,8 @@ def _take(channel: Any) -> tuple[list[Letter], int]:
     return letters, tag
 
 
-def _bury(task: FleetTask, letters: Sequence[Letter]) -> None:
+def _bury(task: FleetTask, dead: Sequence[Letter]) -> None:
+    letters = [letter for letter in dead if not _is_overtaken(letter)]
     senders = [_sender(letter) for letter in letters]
 
     def work(session: Session) -> None:
@@ -104,6 +105,15 @@ def _bury(task: FleetTask, letters: Sequence[Letter]) -> None:
     for letter, sender in zip(letters, senders, strict=True):
         if sender:
             _tell(task, letter)
+
+
+def _is_overtaken(letter: Letter) -> bool:
+    """Whether beat has sent it, and the next one came before anybody took it: nothing is lost."""
+    task = _task(letter)
+    if letter.death.reason != "expired" or letter.arguments or letter.headers is None:
+        return False
+    ours = isinstance(task, FleetTask) and not isinstance(task, RequestTask)
+    return ours and task.is_ours(letter.headers, ())
 
 
 def _task(letter: Letter) -> Any:

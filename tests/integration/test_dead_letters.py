@@ -140,6 +140,18 @@ def test_a_request_that_expired_is_answered_and_so_is_what_was_chained(
             AsyncResult(waited_for).get(timeout=RESULT_SECONDS)
 
 
+def test_a_tick_that_the_next_one_overtook_is_no_letter(
+    deployment: Deployment, expire: Kill
+) -> None:
+    mark = seal(deployment.settings, "transfer.resume", ())
+    tick = message(body([]), task="transfer.resume", **{SEAL_HEADER: mark})
+    forged = message(body([]), task="transfer.resume", **{SEAL_HEADER: "0" * len(mark)})
+    for made in (tick, forged):
+        expire(made)
+    assert _letter(deployment, task_id=_id(forged)).task == "transfer.resume"
+    assert not _letters(deployment, task_id=_id(tick))
+
+
 def test_a_token_that_expired_long_ago_still_says_who_asked(
     deployment: Deployment, sender: Sender, expire: Kill
 ) -> None:
