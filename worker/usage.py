@@ -6,8 +6,10 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import structlog
 from prometheus_client.core import Metric
 from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from argosy.settings import FleetSettings
@@ -15,6 +17,8 @@ from models import Agent
 from models.usage import stored_by_agent
 from tasks.allowance import Allowance
 from worker.looks import look
+
+log = structlog.get_logger(__name__)
 
 TOP = 20
 """Agents that are named; the others are one."""
@@ -47,8 +51,8 @@ class AgentsUsage:
     def __call__(self, session: Session) -> Iterator[Metric]:
         """The metrics."""
         if time.monotonic() >= self._again_at:
-            self._found = self._look_up(session)
             self._again_at = time.monotonic() + EVERY_SECONDS
+            self._look_again(session)
         most = sorted(self._found, key=lambda one: one.size, reverse=True)
         sizes = {(one.agent,): float(one.size) for one in most[:TOP]}
         if most[TOP:]:
@@ -57,6 +61,14 @@ class AgentsUsage:
         nearest = sorted(self._found, key=lambda one: one.share, reverse=True)
         shares = {(one.agent,): one.share for one in nearest[:TOP] if one.limit}
         yield look("agent_quota_used_ratio", shares)
+
+    def _look_again(self, session: Session) -> None:
+        """Where that takes too long, what was found before stands, and so do the other metrics."""
+        try:
+            with session.begin_nested():
+                self._found = self._look_up(session)
+        except DBAPIError as error:
+            log.warning("metrics.usage_not_looked_up", error=type(error.orig).__name__)
 
     def _look_up(self, session: Session) -> list[Used]:
         sizes = stored_by_agent(session)

@@ -17,6 +17,7 @@ from argosy.errors import InvalidState, StorageUnavailable, TransferCancelled
 from models import DIGEST, ENDED, Agent, Chunk, Event, State, Transfer, control
 from models.control import Resumed
 from models.history import newest
+from models.lane import Lane
 from models.ledger import due_chunks, lay_out, open_window, release_chunk, renew_chunk
 from models.status import explain, explain_all
 from models.transitions import advance, claim, clean_again, recorded_error, release
@@ -202,7 +203,7 @@ def test_it_goes_on_with_a_full_window(ledger: Ledger) -> None:
     ledger.do(pausing(transfer))
     put_back(ledger, failing)
     resumed = ledger.do(unpausing(transfer))
-    assert resumed == Resumed(numbers=resumed.numbers)
+    assert resumed == Resumed(numbers=resumed.numbers, lane=Lane("normal", "/p"))
     assert sorted(resumed.numbers) == [DIGEST, 3, 4]  # and chunk 2 is being moved: three
     assert ledger.store(in_flight).next_number == 5
     assert ledger.row(transfer).state == "moving"

@@ -13,12 +13,14 @@ from uuid import uuid4
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from models import Agent, DeadLetter, Heartbeat, Round, Transfer
 from models.difference import DEEP, Differing
 from tests.deployment import ARGOSY, AgentInTest, Deployment
-from worker.metrics import MOST, transfers
+from worker import usage
+from worker.metrics import MOST, exposition, transfers
 from worker.usage import OTHERS, TOP, AgentsUsage
 
 Samples = dict[tuple[str, ...], float]
@@ -228,3 +230,16 @@ def test_it_is_served(deployment: Deployment) -> None:
     assert url.startswith("http://127.0.0.1:")
     assert [answer["argosy_up",] for answer in answers] == [1, 1]
     assert answers[0].keys() == answers[1].keys()
+
+
+def test_what_agents_take_up_may_take_too_long(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(session: Session) -> None:
+        session.execute(text("SET LOCAL statement_timeout = 10"))
+        session.execute(text("SELECT pg_sleep(5)"))
+
+    monkeypatch.setattr(usage, "stored_by_agent", slowly)
+    told = exposition(deployment.settings)
+    assert "argosy_up 1.0" in told
+    assert "argosy_transfers_running" in told
