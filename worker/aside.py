@@ -115,7 +115,8 @@ class Aside:
             message.ack_log_error(log, self._errors)
 
     def close(self) -> None:
-        """End the connection."""
+        """End the connection; what is not confirmed is not acknowledged, and so comes again."""
+        self._sent = []
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.collect(socket_timeout=1)
@@ -123,9 +124,9 @@ class Aside:
     def _give_up(self, error: Exception) -> None:
         """Leave the broker alone for a while. Twice the same message is one request."""
         log.warning("message.not_set_aside", error=type(error).__name__, messages=len(self._sent))
+        sent = self._sent
         self.close()
         self._not_before = time.monotonic() + PATIENCE_SECONDS
-        sent, self._sent = self._sent, []
         for message in sent:
             self._accept(message)
 

@@ -95,6 +95,19 @@ def test_what_cannot_be_set_aside_is_accepted(
     assert accepted
 
 
+def test_what_is_not_confirmed_at_the_end_comes_again(
+    deployment: Deployment, connection: Connection, asked: Queue, put_aside: Queue
+) -> None:
+    accepted: list[Message] = []
+    sorting = Aside(deployment.app, accepted.append)
+    messages = _requests(connection, asked, AT_ONCE + MORE)
+    taken = [message for message in messages if sorting.takes(message)]
+    sorting.close()
+    sorting.settle()
+    assert (len(taken), accepted) == (MORE, [])
+    assert not any(message.acknowledged for message in taken)
+
+
 def test_what_is_no_request_for_bytes_is_let_through(
     deployment: Deployment, connection: Connection, asked: Queue
 ) -> None:
