@@ -12,16 +12,18 @@ from models.event import Event, Outcome
 from models.grant import Access, Grant
 from models.heartbeat import Heartbeat
 from models.lane import Lane
+from models.parcel import Parcel
 from models.pin import Pin
 from models.provenance import Provenance
 from models.round import Round
-from models.transfer import ENDED, FILES, TRANSITIONS, Kind, Priority, State, Transfer
+from models.transfer import ENDED, FILES, STORES, TRANSITIONS, Kind, Priority, State, Transfer
 
 __all__ = [
     "DIGEST",
     "ENDED",
     "FILES",
     "SCHEMA",
+    "STORES",
     "TRANSITIONS",
     "Access",
     "Act",
@@ -40,6 +42,7 @@ __all__ = [
     "Lane",
     "Making",
     "Outcome",
+    "Parcel",
     "Pin",
     "Priority",
     "Provenance",

@@ -36,7 +36,7 @@ from models.continuation import Continuation
 from models.derivative import Derivative, Making
 from models.pin import Pin
 from models.round import Round
-from models.transfer import ENDED, Kind, State, Transfer
+from models.transfer import ENDED, FILES, Kind, State, Transfer
 
 BATCH = 200
 """Transfers of one transaction; each may have 10,000 chunks."""
@@ -102,7 +102,7 @@ def _old(agent_id: UUID, days: float) -> Select[*tuple[Any, ...]]:
         func.greatest(Transfer.ended_at, Transfer.cleaned_at, buried) < before,
         func.coalesce(~held, True),
         or_(
-            and_(Transfer.state == State.COMPLETED, Transfer.kind == Kind.DOWNLOAD),
+            and_(Transfer.state == State.COMPLETED, Transfer.kind.not_in(FILES)),
             and_(
                 Transfer.state.in_((State.FAILED, State.CANCELLED)),
                 Transfer.cleaned_at.is_not(None),

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self
 
 from argosy.errors import BY_CODE
 from models.handing_back import LEFT
-from models.transfer import FILES
+from models.transfer import FILES, Kind
 
 SECONDS = (0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000, 10_000)
 SPEEDS = (1e5, 3e5, 1e6, 3e6, 1e7, 3e7, 1e8, 3e8, 1e9)
@@ -125,6 +125,8 @@ def size_class(size: int) -> str:
 
 def _completed(sums: Sums, event: Happened) -> None:
     sums.add("ended", (event.kind, "completed"))
+    if event.kind == Kind.BATCH:  # its files count
+        return
     sums.add("bytes", (event.kind,), event.size or 0)
     _store(sums, event, 1)
     for name, labels, value in _spread(event):

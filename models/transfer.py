@@ -18,15 +18,18 @@ from models.lane import Lane
 
 
 class Kind(StrEnum):
-    """Which way the bytes go."""
+    """Which way the bytes go. A batch is many uploads at once: each of its files has a row too."""
 
     UPLOAD = "upload"
     DOWNLOAD = "download"
     COPY = "copy"
+    BATCH = "batch"
 
 
 FILES = frozenset({Kind.UPLOAD, Kind.COPY})
 """Kinds whose rows, once completed, stand for a file in Storage."""
+STORES = FILES | {Kind.BATCH}
+"""Kinds that take up room there. Of a batch `stored_size` is what has no row of its own yet."""
 
 
 class Priority(StrEnum):

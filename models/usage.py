@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from models.derivative import Derivative, Making
-from models.transfer import FILES, State, Transfer
+from models.transfer import STORES, Kind, State, Transfer
 
 DAY = timedelta(hours=24)
 Sizes = Select[*tuple[Any, ...]]
@@ -42,14 +42,14 @@ def alone_with(session: Session, agent_id: UUID) -> None:
 
 def bytes_stored(session: Session, agent_id: UUID) -> int:
     """Bytes of an agent's files and of what was made of them, with those on their way."""
-    is_file = Transfer.kind.in_(sorted(FILES))
-    files = [query.where(is_file) for query in _planned(agent_id, _HERE)]
+    stores = Transfer.kind.in_(sorted(STORES))
+    files = [query.where(stores) for query in _planned(agent_id, _HERE)]
     return _total(session, [*files, _derived(agent_id)])
 
 
 def stored_by_agent(session: Session) -> dict[str, int]:
     """The same by the ids of all agents, from indexes alone; what is paused is left out."""
-    there = (Transfer.state.in_(_HERE), Transfer.kind.in_(sorted(FILES)))
+    there = (Transfer.state.in_(_HERE), Transfer.kind.in_(sorted(STORES)))
     files = select(Transfer.agent_id, func.sum(_SIZE)).where(*there).group_by(Transfer.agent_id)
     folder = func.split_part(Derivative.object_name, "/", 1)
     made = (Derivative.state == Making.MADE, Derivative.object_name.is_not(None))
@@ -87,6 +87,7 @@ def _lately(agent_id: UUID) -> list[Sizes]:
     """What was moved in the last 24 hours; what came to nothing, as far as it had come."""
     all_of_it = _planned(agent_id, (*_HERE, State.EXPIRED))
     in_part = _of(agent_id, (State.FAILED, State.CANCELLED), Transfer.bytes_done)
+    in_part = in_part.where(Transfer.kind != Kind.BATCH)  # what it moved has rows of its own
     lately = Transfer.started_at > func.now() - DAY
     return [query.where(lately) for query in (*all_of_it, in_part)]
 

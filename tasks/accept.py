@@ -19,11 +19,17 @@ from models.access import NOT_OURS, decide
 from models.continuations import add
 from models.transitions import record
 from models.turns import HANDICAPS, has_room
-from tasks import copying
+from tasks import batches, copying
 from tasks.base import RequestTask
 from tasks.fleet import fleet
 from tasks.kept import require_kept
-from tasks.requests import CopyRequest, DownloadRequest, Place, UploadRequest
+from tasks.requests import (
+    CopyRequest,
+    DownloadRequest,
+    Place,
+    UploadManyRequest,
+    UploadRequest,
+)
 from tasks.sender import Sender, known, parsed, refusing, require_agent
 from tasks.sharing import share
 from tasks.steps import AutoStep, documents_of
@@ -32,7 +38,7 @@ from tasks.turns import slots_of
 
 log = structlog.get_logger(__name__)
 
-AnyRequest = UploadRequest | DownloadRequest | CopyRequest
+AnyRequest = UploadRequest | UploadManyRequest | DownloadRequest | CopyRequest
 
 
 def accept(task: RequestTask, kind: type[AnyRequest], **arguments: Any) -> Transfer:
@@ -110,6 +116,9 @@ def _admit(session: Session, agent: Agent, transfer: Transfer, request: AnyReque
     if isinstance(request, CopyRequest):
         copying.look_up(session, agent, transfer, request)
     may_upload(session, agent, transfer.name, transfer.bucket, transfer.object_name)
+    if isinstance(request, UploadManyRequest):
+        batches.admit(session, agent, transfer, request)
+        return
     place = Place(bucket=transfer.bucket, path=transfer.object_name)
     share(session, agent, place, request.share_with, request_id=transfer.id)
 
@@ -151,6 +160,8 @@ def _columns(request: AnyRequest, agent_id: UUID, task_id: UUID) -> dict[str, An
         }
     if isinstance(request, CopyRequest):
         return copying.columns(request, agent_id, task_id)
+    if isinstance(request, UploadManyRequest):
+        return batches.columns(request, agent_id, task_id)
     reference = request.reference
     return {
         "bucket": reference.bucket,

@@ -19,11 +19,12 @@ from models.grants import end_with_file, granted_on
 from models.ledger import stored_parts
 from models.tombstone import epitaph
 from models.transitions import advance, claim, recorded_error, still_claimed
-from tasks import copying
+from tasks import batches, copying
 from tasks.claims import StageClaim, holding
 from tasks.clean import abort_uploads
 from tasks.compressing import note_compressed
 from tasks.describe import describe_object, reference_to
+from tasks.ended import Ended
 from tasks.fleet import fleet
 from tasks.inherit import copied, inherit, note_copy
 from tasks.lease import Lease, LeaseLost
@@ -36,11 +37,10 @@ log = structlog.get_logger(__name__)
 ASSEMBLY = frozenset({State.ASSEMBLING})
 
 
-def finish(transfer_id: UUID, worker: str, *, takeover: bool) -> FileReference | str | None:
+def finish(transfer_id: UUID, worker: str, *, takeover: bool) -> Ended | None:
     """Assemble a transfer whose bytes have all been moved, or tell how it ended.
 
-    Returns the outcome for the caller: of an upload or a copy the reference, of a
-    download the destination; None while somebody else is at it. Raises the
+    Returns the outcome for the caller; None while somebody else is at it. Raises the
     error that the transfer ended with, PutBack, LeaseLost.
     """
     settings = fleet().settings
@@ -60,7 +60,7 @@ def finish(transfer_id: UUID, worker: str, *, takeover: bool) -> FileReference |
     return assemble(claimed) if claimed else outcome(transfer)
 
 
-def outcome(transfer: Transfer) -> FileReference | str | None:
+def outcome(transfer: Transfer) -> Ended | None:
     """How a transfer ended, or None if it has not. Raises the error it ended with."""
     if transfer.state not in ENDED:
         return None
@@ -71,16 +71,16 @@ def outcome(transfer: Transfer) -> FileReference | str | None:
         raise ObjectNotFound(f"{epitaph(transfer)} {again}", str(transfer.id))
     if transfer.kind in FILES:
         return FileReference.parse(transfer.reference or {})
-    return transfer.path
+    return batches.told(transfer) if transfer.kind == Kind.BATCH else transfer.path
 
 
-def assemble(transfer: Transfer) -> FileReference | str | None:
+def assemble(transfer: Transfer) -> Ended | None:
     """Assemble a claimed transfer, verify it, and complete it."""
     with holding(StageClaim(transfer)) as lease:
         facts: dict[str, Any] = {}
         if transfer.kind in FILES:
             facts = _assemble_object(transfer, lease)
-        else:
+        elif transfer.kind == Kind.DOWNLOAD:
             _verify_file(transfer, lease)
         done, others = fleet().transact(lambda session: _complete(session, transfer, facts))
     log.info("transfer.completed", size=done.size, kind=done.kind)

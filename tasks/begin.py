@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from celery.exceptions import Ignore
 
-from argosy.reference import FileReference
 from models import State, Transfer
 from models.turns import waits_behind
 from tasks.assemble import outcome
 from tasks.base import RequestTask
+from tasks.ended import Ended
 from tasks.fleet import fleet
 from tasks.process import after_steps
 from tasks.turns import give_turns, send_out
 
 
-def begin(task: RequestTask, transfer: Transfer) -> FileReference | str:
+def begin(task: RequestTask, transfer: Transfer) -> Ended:
     """The outcome of an accepted transfer that ended before; else see that it gets its turn.
 
     Raises Ignore then: its result is recorded under the same task id by those who carry it.

@@ -7,18 +7,18 @@ from uuid import UUID
 from celery.exceptions import Ignore
 from sqlalchemy.orm import Session
 
-from argosy.reference import FileReference
 from models import State, Transfer
 from models.transitions import claim
 from tasks.assemble import finish
 from tasks.chunk import move, take_chunk
 from tasks.claims import PutBack
+from tasks.ended import Ended
 from tasks.fleet import fleet
 from tasks.lease import LeaseLost
 from tasks.plan import PLANNING, plan
 
 
-def carry(transfer_id: UUID, worker: str, *, takeover: bool) -> FileReference | str:
+def carry(transfer_id: UUID, worker: str, *, takeover: bool) -> Ended:
     """Plan a transfer; if it is small move and verify it too, and return its outcome.
 
     Raises Ignore when others carry it on: its result is then recorded by
@@ -33,7 +33,7 @@ def carry(transfer_id: UUID, worker: str, *, takeover: bool) -> FileReference | 
     return ended
 
 
-def _carry(transfer_id: UUID, worker: str, *, takeover: bool) -> FileReference | str | None:
+def _carry(transfer_id: UUID, worker: str, *, takeover: bool) -> Ended | None:
     claimed, transfer = fleet().transact(
         lambda session: _take(session, transfer_id, worker, takeover=takeover)
     )

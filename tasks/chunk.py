@@ -15,7 +15,7 @@ from argosy.files import write_at
 from argosy.storage.body import FileRange
 from models import Chunk, Kind, Transfer
 from models.ledger import Stored, claim_chunk, store_chunk
-from tasks import copying
+from tasks import copying, parcel
 from tasks.base import FleetTask
 from tasks.claims import ChunkClaim, PutBack, holding, leave
 from tasks.describe import object_metadata
@@ -70,16 +70,36 @@ def move(transfer: Transfer, claimed: Chunk) -> Stored:
     Raises LeaseLost when it is somebody else's by now, PutBack when it will be
     tried again, and the Error that ended the transfer.
     """
+    if transfer.kind == Kind.BATCH:
+        return _move_parcel(transfer, claimed)
     with holding(ChunkClaim(transfer, claimed)) as lease:
         etag = _MOVE[Kind(transfer.kind)](transfer, claimed, lease)
     return enter(claimed, etag)
 
 
-def enter(claimed: Chunk, etag: str | None, **facts: Any) -> Stored:
-    """Enter a chunk as stored. Raises LeaseLost when the claim is stale."""
+def _move_parcel(batch: Transfer, claimed: Chunk) -> Stored:
+    """Its files get their rows in the transaction in which it is entered as stored."""
+    with holding(ChunkClaim(batch, claimed)) as lease:
+        also = parcel.send(batch, claimed, lease)
+    left = Transfer.stored_size - claimed.length
+    return enter(claimed, None, also=also, stored_size=left)
+
+
+def enter(
+    claimed: Chunk,
+    etag: str | None,
+    *,
+    also: Callable[[Session], None] | None = None,
+    **facts: Any,
+) -> Stored:
+    """Enter a chunk as stored, and `also` what came with it, in one transaction.
+
+    Raises LeaseLost when the claim is stale; then nothing is entered.
+    """
     settings = fleet().settings
-    stored = fleet().transact(
-        lambda session: store_chunk(
+
+    def work(session: Session) -> Stored:
+        stored = store_chunk(
             session,
             claimed,
             etag,
@@ -87,7 +107,11 @@ def enter(claimed: Chunk, etag: str | None, **facts: Any) -> Stored:
             progress_seconds=settings.progress_seconds,
             **facts,
         )
-    )
+        if also and stored.won:
+            also(session)
+        return stored
+
+    stored = fleet().transact(work)
     if not stored.won:
         leave(claimed.transfer_id)
         raise LeaseLost

@@ -18,12 +18,14 @@ from argosy.errors import (
     DestinationUnwritable,
     Error,
 )
+from argosy.naming import object_name
 from argosy.storage.s3 import ObjectStore
 from models import DIGEST, FILES, Chunk, Kind, State, Transfer
 from models.derivatives import of_file
 from models.following import give_up
 from models.grants import revoke_all
 from models.ledger import retire_chunks
+from models.parcels import begun
 from models.transitions import record
 from tasks.breaker import Away
 from tasks.fleet import fleet
@@ -58,17 +60,19 @@ def clean(transfer_id: UUID) -> bool:
 class Left:
     """What a transfer may have left: whether it has `stored` anything, and objects beside its own.
 
-    Those are copies of what was derived of the original.
+    Those are copies of what was derived of the original; of a batch, which has no object, its
+    files that have no row.
     """
 
     transfer: Transfer
     stored: bool
-    derived: Sequence[str]
+    beside: Sequence[str]
 
     @property
     def paths(self) -> Sequence[str]:
         """Every object."""
-        return (*self.derived, self.transfer.object_name)
+        own = () if self.transfer.kind == Kind.BATCH else (self.transfer.object_name,)
+        return (*self.beside, *own)
 
 
 def _look(session: Session, transfer_id: UUID) -> tuple[Left, bool]:
@@ -79,8 +83,16 @@ def _look(session: Session, transfer_id: UUID) -> tuple[Left, bool]:
     held = or_(at_it, exists().where(chunk, Chunk.lease_until > func.now()))
     stored = exists().where(chunk, Chunk.number != DIGEST, Chunk.etag.is_not(None))
     busy, any_stored = session.execute(select(held, stored)).one()
-    derived = [one.object_name for one in of_file(session, transfer_id) if one.object_name]
-    return Left(transfer, any_stored or transfer.upload_id is not None, derived), busy
+    beside = _beside(session, transfer)
+    stored_any = any_stored or transfer.upload_id is not None or transfer.kind == Kind.BATCH
+    return Left(transfer, stored_any, beside), busy
+
+
+def _beside(session: Session, transfer: Transfer) -> Sequence[str]:
+    if transfer.kind == Kind.BATCH:
+        files = begun(session, transfer.id)
+        return [object_name(transfer.agent_id, file.id, file.name) for file in files]
+    return [one.object_name for one in of_file(session, transfer.id) if one.object_name]
 
 
 def _remove(left: Left) -> None:
@@ -117,7 +129,8 @@ def _remove_objects(store: ObjectStore, left: Left) -> None:
     if transfer.upload_id:
         store.abort_multipart(transfer.bucket, transfer.object_name, transfer.upload_id)
     for path in left.paths:
-        abort_uploads(store, transfer.bucket, path)
+        if transfer.kind != Kind.BATCH:  # those are never sent in parts
+            abort_uploads(store, transfer.bucket, path)
         store.delete(transfer.bucket, path)
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from celery import shared_task
 
-from argosy.reference import FileReference
 from tasks.accept import accept
 from tasks.base import RequestTask
 from tasks.begin import begin
+from tasks.ended import Ended
 from tasks.requests import CopyRequest
 
 
@@ -22,7 +22,7 @@ def copy(
     share_with: list[str] | None = None,
     idempotency_key: str | None = None,
     priority: str = "normal",
-) -> FileReference | str:
+) -> Ended:
     """Copy the file that `reference` names into the sender's own folder, in `bucket`.
 
     That is the original's bucket unless it is said. The copy is a transfer of its own, and

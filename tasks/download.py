@@ -6,17 +6,17 @@ from typing import Any
 
 from celery import shared_task
 
-from argosy.reference import FileReference
 from tasks.accept import accept
 from tasks.base import RequestTask
 from tasks.begin import begin
+from tasks.ended import Ended
 from tasks.requests import DownloadRequest
 
 
 @shared_task(bind=True, base=RequestTask, name="transfer.download")
 def download(
     self: RequestTask, reference: dict[str, Any], destination: str, priority: str = "normal"
-) -> FileReference | str:
+) -> Ended:
     """Download what `reference` names to `destination`, a new path inside a spool folder.
 
     The name appears once every byte is there and its SHA-256 is right. `priority` is as in

@@ -12,22 +12,23 @@ from sqlalchemy.orm import Session
 
 from argosy.coding.frames import FRAME_BYTES, count_frames
 from argosy.coding.worth import Verdict
-from argosy.errors import ObjectTooLarge, QuotaExceeded, TypeNotAllowed
+from argosy.errors import QuotaExceeded
 from argosy.settings import S3_MAX_PART_BYTES, S3_MIN_PART_BYTES
 from argosy.storage.body import read_range
 from argosy.storage.checksum import digest_file
-from argosy.storage.control import BucketInfo
 from argosy.storage.parts import count_parts, part_size_for
-from models import FILES, Chunk, Kind, State, Transfer
+from models import FILES, STORES, Chunk, Kind, State, Transfer
 from models.ledger import claim_chunk, lay_out, open_window
+from models.parcels import Cut, lay_out_parcels
 from models.transitions import advance
-from tasks import copying
+from tasks import batches, copying
 from tasks.claims import StageClaim, holding
 from tasks.compressing import judge, note_skipped
 from tasks.describe import object_metadata
 from tasks.encode import encoded_part_size
 from tasks.fleet import fleet
 from tasks.lease import Lease, LeaseLost
+from tasks.limits import check_limits
 from tasks.messages import send_chunks
 from tasks.quota import check_quota
 from tasks.reading import content_of
@@ -53,6 +54,15 @@ class Plan:
     facts: dict[str, Any]
     not_compressed: str | None = None
     """Why not, where that was asked for."""
+    parcels: Cut | None = None
+    """Of a batch, the files of each of its chunks."""
+
+    @property
+    def part_count(self) -> int:
+        """Chunks of the ledger, without the digest."""
+        if self.parcels is not None:
+            return len(self.parcels)
+        return 0 if self.encoded else count_parts(self.size, self.part_size)
 
     @property
     def encoded(self) -> bool:
@@ -95,14 +105,26 @@ def plan(transfer: Transfer) -> tuple[Transfer, Chunk] | None:
 def _find_out(transfer: Transfer, lease: Lease) -> Plan:
     if transfer.kind == Kind.UPLOAD:
         return _plan_upload(transfer, lease)
+    if transfer.kind == Kind.BATCH:
+        return _plan_batch(transfer, lease)
     return _plan_copy(transfer) if transfer.kind == Kind.COPY else _plan_download(transfer)
+
+
+def _plan_batch(transfer: Transfer, lease: Lease) -> Plan:
+    files = batches.look(transfer, lease)
+    most = min(batches.PARCEL_BYTES, _at_its_rate(transfer))
+    size = sum(file.size for file in files)
+    facts = {"stored_size": size}  # less by each parcel, whose files have rows of their own then
+    return Plan(
+        size, most, small=False, digest=False, facts=facts, parcels=batches.cut(files, most)
+    )
 
 
 def _plan_upload(transfer: Transfer, lease: Lease) -> Plan:
     settings = fleet().settings
     with fleet().spool.source(transfer.path) as source:
         size = source.fingerprint.size
-        _check_limits(transfer, fleet().bucket(transfer.bucket), size)
+        _check_limits(transfer, size)
         facts: dict[str, Any] = {"fingerprint": source.fingerprint.document()}
         verdict = _judge(transfer, source.fd, size)
         if verdict.worth:
@@ -137,7 +159,7 @@ def _plan_copy(transfer: Transfer) -> Plan:
     """A row has the sums of a copy from the beginning; what is moved is the object as it lies."""
     settings = fleet().settings
     source = copying.look(transfer)
-    _check_limits(transfer, fleet().bucket(transfer.bucket), source.size)
+    _check_limits(transfer, source.size)
     origin = {**(transfer.copied_from or {}), "etag": source.etag}
     facts: dict[str, Any] = {"size": transfer.size, "copied_from": origin}
     if transfer.bucket == settings.bucket:
@@ -181,23 +203,8 @@ def _at_its_rate(transfer: Transfer) -> int:
     return S3_MAX_PART_BYTES if rate is None else max(S3_MIN_PART_BYTES, rate * PIECE_SECONDS)
 
 
-def _check_limits(transfer: Transfer, bucket: BucketInfo, size: int) -> None:
-    if bucket.size_limit is not None and size > bucket.size_limit:
-        raise ObjectTooLarge(
-            f"{transfer.name} has {size} bytes, bucket {bucket.name} takes {bucket.size_limit}: "
-            "raise the bucket's limit or send less."
-        )
-    allowed = bucket.allowed_types
-    if allowed and not any(_matches(transfer.content_type, pattern) for pattern in allowed):
-        raise TypeNotAllowed(
-            f"{transfer.name} is {transfer.content_type}, bucket {bucket.name} takes "
-            f"{', '.join(allowed)}: give the right content_type or use another bucket."
-        )
-
-
-def _matches(content_type: str, pattern: str) -> bool:
-    plain = content_type.partition(";")[0].strip().lower()
-    return pattern.lower() in ("*/*", plain, f"{plain.partition('/')[0]}/*")
+def _check_limits(transfer: Transfer, size: int) -> None:
+    check_limits(transfer.name, transfer.content_type, fleet().bucket(transfer.bucket), size)
 
 
 def _check_quota(session: Session, transfer: Transfer, found: Plan, *, entered: bool) -> None:
@@ -206,7 +213,7 @@ def _check_quota(session: Session, transfer: Transfer, found: Plan, *, entered: 
         transfer.agent_id,
         transfer.name,
         found.size,
-        stores=transfer.kind in FILES,
+        stores=transfer.kind in STORES,
         entered=entered,
     )
 
@@ -239,8 +246,7 @@ def _start(
     session: Session, transfer: Transfer, found: Plan, upload_id: str | None
 ) -> tuple[Transfer, Sequence[int], Chunk | None]:
     """Enter the plan and set it in motion, in one transaction."""
-    settings = fleet().settings
-    count = 0 if found.encoded else count_parts(found.size, found.part_size)
+    settings, count = fleet().settings, found.part_count
     planned = advance(
         session,
         transfer,
@@ -258,14 +264,7 @@ def _start(
     _check_quota(session, transfer, found, entered=True)
     if found.not_compressed:
         note_skipped(session, moving, found.not_compressed)
-    lay_out(
-        session,
-        moving.id,
-        found.size,
-        found.part_size,
-        digest=found.digest,
-        parts=not found.encoded,
-    )
+    _lay_out(session, moving, found)
     if not found.small:
         window = window_of(session, transfer.agent_id) + found.digest
         return moving, open_window(session, moving.id, window, settings.republish_seconds), None
@@ -277,3 +276,12 @@ def _start(
         worker=transfer.worker or "",
     )
     return moving, (), chunk
+
+
+def _lay_out(session: Session, transfer: Transfer, found: Plan) -> None:
+    if found.parcels is not None:
+        lay_out_parcels(session, transfer.id, found.parcels)
+        return
+    parts = not found.encoded
+    size, part_size = found.size, found.part_size
+    lay_out(session, transfer.id, size, part_size, digest=found.digest, parts=parts)

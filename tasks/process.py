@@ -14,6 +14,7 @@ from models import Continuation, Transfer
 from models.access import sees
 from tasks.base import OwedTask
 from tasks.claims import PutBack
+from tasks.ended import Ended
 from tasks.enrich import enriched
 from tasks.fleet import fleet
 from tasks.lease import LeaseLost
@@ -22,12 +23,12 @@ from tasks.making import make
 from tasks.steps import AutoStep, CompressStep, MakingStep, called_for, inspecting, steps_in
 
 
-def after_steps(task: OwedTask, ended: FileReference | str) -> FileReference | str:
+def after_steps(task: OwedTask, ended: Ended) -> Ended:
     """The outcome of a transfer for the caller with this task's id, its steps done.
 
     Raises Ignore while others are at them, and the error of a step that is required.
     """
-    if isinstance(ended, str):
+    if not isinstance(ended, FileReference):
         return ended
     continuation, transfer = fleet().transact(lambda session: _look(session, UUID(task.request.id)))
     if not continuation.steps:

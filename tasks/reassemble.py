@@ -8,11 +8,11 @@ import structlog
 from celery import shared_task
 from celery.exceptions import Ignore
 
-from argosy.reference import FileReference
 from models import ENDED, Continuation, Kind, Transfer
 from tasks.assemble import finish
 from tasks.base import OwedTask
 from tasks.claims import PutBack
+from tasks.ended import Ended
 from tasks.fleet import fleet
 from tasks.lease import LeaseLost
 from tasks.messages import send_continuation
@@ -21,7 +21,7 @@ from tasks.spools import elsewhere
 
 
 @shared_task(bind=True, base=OwedTask, name="transfer.reassemble")
-def reassemble(self: OwedTask, transfer_id: str) -> FileReference | str:
+def reassemble(self: OwedTask, transfer_id: str) -> Ended:
     """Complete the transfer and record its result; or record how it ended before."""
     identity = UUID(transfer_id)
     caller = _require_caller(UUID(self.request.id), identity)

@@ -47,10 +47,13 @@ Grantee = Annotated[
 ]
 Grantees = Annotated[tuple[Grantee, ...], Field(strict=False, max_length=100)]
 Etag = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
+MAX_FILES = 1000
+"""Files of one batch."""
 MAX_PINNED = 1000
 """Files that one message may pin."""
 MAX_DAYS = 10 * 365
 MAX_SECONDS = MAX_DAYS * 24 * 3600
+_FILE_NAME: TypeAdapter[str] = TypeAdapter(FileName)
 Key = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
 
 
@@ -119,6 +122,35 @@ class UploadRequest(TransferRequest):
     def media_type(self) -> str:
         """The content type: as given, or by the name."""
         return self.content_type or type_of(self.real_name)
+
+
+class UploadManyRequest(TransferRequest):
+    """`transfer.upload_many`."""
+
+    sources: Annotated[tuple[Path, ...], Field(strict=False, min_length=1, max_length=MAX_FILES)]
+    bucket: Bucket
+    share_with: Grantees = ()
+    metadata: Metadata = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        for source in self.sources:
+            name = PurePosixPath(source).name
+            _FILE_NAME.validate_python(name)
+            if self.metadata:
+                _check_description(name, self.metadata)
+        return self
+
+    @property
+    def kind(self) -> Kind:
+        """Which way the bytes go."""
+        return Kind.BATCH
+
+    @property
+    def real_name(self) -> str:
+        """What the batch is called."""
+        first, others = PurePosixPath(self.sources[0]).name, len(self.sources) - 1
+        return f"{first} and {others} more" if others else first
 
 
 def _check_description(name: str, metadata: Mapping[str, str]) -> None:

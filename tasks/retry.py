@@ -25,6 +25,7 @@ from tasks import copying
 from tasks.accept import may_upload
 from tasks.begin import begin
 from tasks.control import ControlRequest, ControlTask, own
+from tasks.ended import Ended
 from tasks.fleet import fleet
 from tasks.requests import CopyRequest, Place
 from tasks.sender import Sender, asked, known, parsed, refusing, require_agent
@@ -40,7 +41,7 @@ _OF_A_DOWNLOAD = ("object_name", "size", "sha256", "reference")
 
 
 @shared_task(bind=True, base=ControlTask, name="transfer.retry")
-def retry(self: ControlTask, transfer: str) -> FileReference | str:
+def retry(self: ControlTask, transfer: str) -> Ended:
     """Do a failed or cancelled transfer over again; the result is that of the new one.
 
     The new transfer has this task's id. Whoever waited for the old one gets the new outcome,
@@ -75,12 +76,21 @@ def _enter(session: Session, sender: Sender, request: ControlRequest, what: str)
     return found
 
 
+def _require_one_file(old: Transfer) -> None:
+    if old.kind == Kind.BATCH:
+        raise InvalidState(
+            f"{old.name} were many files: send those again that have no transfer of their own.",
+            str(old.id),
+        )
+
+
 def _begin(session: Session, agent: Agent, old: Transfer, task_id: UUID, what: str) -> Transfer:
     if old.state not in ENDS:
         raise InvalidState(
             f"{old.name} is {old.state}: what failed or was cancelled is done over again.",
             str(old.id),
         )
+    _require_one_file(old)
     anew = _add(session, old, task_id, what)
     hand_over(session, old.id, anew.id, _again())
     record(session, "transfer.retried", old, detail={"by": agent.name, "as": str(anew.id)})

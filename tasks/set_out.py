@@ -8,16 +8,16 @@ import structlog
 from celery import shared_task
 from sqlalchemy.orm import Session
 
-from argosy.reference import FileReference
 from models import Continuation, Transfer
 from tasks.base import OwedTask
 from tasks.carry import carry
+from tasks.ended import Ended
 from tasks.fleet import fleet
 from tasks.process import after_steps
 
 
 @shared_task(bind=True, base=OwedTask, name="transfer.plan")
-def plan(self: OwedTask, transfer_id: str) -> FileReference | str:
+def plan(self: OwedTask, transfer_id: str) -> Ended:
     """Plan a transfer, and carry it to its end if it is small; then the result is its outcome.
 
     A worker of the version before sends this under an id that nobody waits for: all who

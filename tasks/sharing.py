@@ -37,7 +37,7 @@ def share(
     AccessDenied where the agent may not share it, InvalidRequest where a name is nobody's.
     """
     place = file_behind(session, place)
-    grantees = _grantees(session, agent, place, names)
+    grantees = grantees_of(session, agent, place, names)
     transfer = file_of(session, place)
     ends = _earlier(ends, transfer.expires_at if transfer else None)
     for grantee in grantees:
@@ -60,7 +60,7 @@ def unshare(
 ) -> None:
     """Take every access to exactly this object or folder from others. Raises as `share` does."""
     place = file_behind(session, place)
-    grantees = _grantees(session, agent, place, names)
+    grantees = grantees_of(session, agent, place, names)
     for name in revoke(session, grantees, bucket=place.bucket, path=place.path):
         _note(session, "grant.revoked", agent, place, request_id, {"grantee": name})
 
@@ -111,7 +111,10 @@ def file_behind(session: Session, place: Place) -> Place:
     return Place(bucket=place.bucket, path=transfer.object_name)
 
 
-def _grantees(session: Session, agent: Agent, place: Place, names: Sequence[str]) -> list[Grantee]:
+def grantees_of(
+    session: Session, agent: Agent, place: Place, names: Sequence[str]
+) -> list[Grantee]:
+    """Whom the names mean, for an agent that may share what is there; raises as `share` does."""
     if session.get(Bucket, place.bucket) is None:
         raise BucketNotFound(f"There is no bucket {place.bucket} in this fleet.")
     _require_own(agent, place)

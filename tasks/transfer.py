@@ -22,6 +22,7 @@ from tasks.unpause import unpause
 from tasks.unpin import unpin
 from tasks.unshare import unshare
 from tasks.upload import upload
+from tasks.upload_many import upload_many
 from tasks.usage import usage
 
 __all__ = [
@@ -47,5 +48,6 @@ __all__ = [
     "unpin",
     "unshare",
     "upload",
+    "upload_many",
     "usage",
 ]

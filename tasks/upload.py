@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from argosy.reference import FileReference
 from tasks.accept import accept
 from tasks.base import RequestTask
 from tasks.begin import begin
+from tasks.ended import Ended
 from tasks.fleet import fleet
 from tasks.requests import UploadRequest
 
@@ -25,7 +25,7 @@ def upload(
     compress: str | None = None,
     process: str | None = None,
     priority: str = "normal",
-) -> FileReference | str:
+) -> Ended:
     """Upload `source`, a path inside a spool folder.
 
     `name` is the file's name for people, any Unicode. The same

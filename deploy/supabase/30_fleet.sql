@@ -32,7 +32,8 @@ GRANT USAGE ON SCHEMA argosy TO argosy_fleet;
 GRANT SELECT ON ALL TABLES IN SCHEMA argosy TO argosy_fleet;
 GRANT INSERT, UPDATE, DELETE
     ON argosy.transfers, argosy.chunks, argosy.continuations, argosy.derivatives, argosy.grants,
-    argosy.acts, argosy.heartbeats, argosy.pins, argosy.dead_letters, argosy.rounds
+    argosy.acts, argosy.heartbeats, argosy.pins, argosy.dead_letters, argosy.rounds,
+    argosy.parcels
     TO argosy_fleet;
 GRANT INSERT ON argosy.events, argosy.provenance TO argosy_fleet;
 GRANT EXECUTE ON FUNCTION argosy.decide(uuid, text, text, text) TO argosy_fleet;
