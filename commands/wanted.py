@@ -13,7 +13,7 @@ STATES = (
     *("queued", "planned", "moving", "assembling", "completed"),
     *("paused", "failed", "cancelled", "expired"),
 )
-KINDS = ("upload", "download", "copy")
+KINDS = ("upload", "download", "copy", "batch")
 """As the machine has them: tests compare the two."""
 
 

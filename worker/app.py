@@ -21,6 +21,7 @@ log = structlog.get_logger(__name__)
 
 TASK_MODULES = (
     "tasks.upload",
+    "tasks.upload_many",
     "tasks.chunk",
     "tasks.digest",
     "tasks.reassemble",
