@@ -32,7 +32,7 @@ def columns(request: UploadManyRequest, agent_id: UUID, task_id: UUID) -> dict[s
     """Of the batch's own row. Its `path` says which spool it is in."""
     return {
         "bucket": request.bucket,
-        "object_name": f"{agent_id}/{task_id}/",
+        "object_name": f"{agent_id}/{task_id}/batch",
         "name": request.real_name,
         "content_type": "multipart/mixed",
         "path": request.sources[0],
