@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func
 from sqlalchemy.orm import Session
 
 from argosy.errors import AccessError, ChecksumMismatch, Error
@@ -19,6 +18,7 @@ from argosy.storage.checksum import Checksums, digest_file, etag_agrees
 from argosy.storage.s3 import ObjectStore
 from models import Agent, Chunk, Kind, Parcel, State, Transfer
 from models.grants import find_grantees
+from models.moments import moment
 from models.parcel import BatchFile
 from models.parcels import enter_files, parcel
 from tasks.describe import object_metadata, reference_to
@@ -50,15 +50,18 @@ def send(batch: Transfer, claimed: Chunk, lease: Lease) -> Callable[[Session], N
     What fails for one file is that file's, unless it may go better later, or its agent may do
     nothing more: then raises that error, and nothing is entered.
     """
-    one = fleet().transact(lambda session: parcel(session, batch.id, claimed.number))
+    one, began = fleet().transact(
+        lambda session: (parcel(session, batch.id, claimed.number), moment(session))
+    )
     store = fleet().store_for(batch.agent_id, lease)
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="parcel") as threads:
-        sent = list(threads.map(lambda file: _send(batch, file, store, lease), one.files))
+        sent = list(
+            threads.map(lambda file: _send(_row(batch, file, began), file, store, lease), one.files)
+        )
     return lambda session: _enter(session, batch, one, sent)
 
 
-def _send(batch: Transfer, file: BatchFile, store: ObjectStore, lease: Lease) -> Sent:
-    row = _row(batch, file)
+def _send(row: dict[str, Any], file: BatchFile, store: ObjectStore, lease: Lease) -> Sent:
     if file.code:
         return Sent(file, {**row, **_failed(file.code, file.message)})
     try:
@@ -106,9 +109,9 @@ def _failed(code: str, message: str | None) -> dict[str, Any]:
     return {"state": State.FAILED, "error_code": code, "error_message": message}
 
 
-def _row(batch: Transfer, file: BatchFile) -> dict[str, Any]:
+def _row(batch: Transfer, file: BatchFile, began: datetime) -> dict[str, Any]:
     """Columns of a file's row, apart from what came of it."""
-    settings, now = fleet().settings, datetime.now(UTC)
+    settings = fleet().settings
     days = timedelta(days=settings.retention_days)
     return {
         "id": file.id,
@@ -126,8 +129,8 @@ def _row(batch: Transfer, file: BatchFile) -> dict[str, Any]:
         "priority": batch.priority,
         "created_at": batch.created_at,
         "admitted_at": batch.admitted_at,
-        "started_at": now,
-        "expires_at": now + days if batch.bucket == settings.bucket else None,
+        "started_at": began,
+        "expires_at": began + days if batch.bucket == settings.bucket else None,
         "part_size": file.size,
         "part_count": 1,
         "chunks_left": 0,
@@ -136,7 +139,8 @@ def _row(batch: Transfer, file: BatchFile) -> dict[str, Any]:
 
 def _enter(session: Session, batch: Transfer, one: Parcel, sent: list[Sent]) -> None:
     readers = [found.name for found in find_grantees(session, one.share_with)[0]]
-    rows = [_entered(one_sent, batch, readers) for one_sent in sent]
+    ended = moment(session)
+    rows = [{**_entered(each, batch, readers), "ended_at": ended} for each in sent]
     enter_files(session, batch.id, rows)
     if readers:
         _share(session, batch, sent, readers)
@@ -150,7 +154,7 @@ def _entered(sent: Sent, batch: Transfer, readers: list[str]) -> dict[str, Any]:
         grants = sorted(f"read:{name}" for name in readers)
         row["reference"] = reference_to(Transfer(**row), grants).document()
         row["bytes_done"] = sent.file.size
-    return {**row, "ended_at": func.clock_timestamp()}
+    return row
 
 
 def _share(session: Session, batch: Transfer, sent: list[Sent], readers: list[str]) -> None:
