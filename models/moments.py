@@ -22,4 +22,5 @@ def clock(at: datetime, now: datetime) -> str:
 
 def moment(session: Session) -> datetime:
     """What the database's clock says now: it is the same for every worker."""
-    return session.scalars(select(func.clock_timestamp())).one()
+    now: datetime = session.scalars(select(func.clock_timestamp())).one()
+    return now

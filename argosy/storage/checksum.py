@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from argosy.storage.body import read_range
+from argosy.storage.body import BLOCK_BYTES, read_range
 
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _COMPOSITE = re.compile(r"([0-9a-f]{32})-([1-9][0-9]*)")
@@ -60,12 +60,20 @@ class Digest:
 
 
 def digest_file(fd: int, size: int, on_bytes: Callable[[int], None] | None = None) -> Checksums:
-    """Read `size` bytes of a file once, with SHA-256 and MD5 on two cores.
+    """Read `size` bytes of a file once, with SHA-256 and MD5 on two cores if it has many.
 
     At most two blocks are in memory. `on_bytes` hears the size of each block.
     Raises SourceChanged if the file ends early, SourceUnreadable if the disk fails.
     """
-    return digest_blocks(read_range(fd, 0, size), on_bytes)
+    blocks = read_range(fd, 0, size)
+    if size > BLOCK_BYTES:
+        return digest_blocks(blocks, on_bytes)
+    digest = Digest()  # a thread would take longer than its bytes
+    for block in blocks:
+        digest.update(block)
+        if on_bytes:
+            on_bytes(len(block))
+    return digest.checksums()
 
 
 def digest_blocks(
