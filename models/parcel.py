@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Self
 from uuid import UUID
@@ -44,7 +44,7 @@ class BatchFile:
 
     def document(self) -> dict[str, Any]:
         """As JSON, without what is not known."""
-        known = {name: value for name, value in asdict(self).items() if value is not None}
+        known = {name: value for name, value in vars(self).items() if value is not None}
         return {**known, "id": str(self.id)}
 
     @classmethod
