@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
-from models.chunk import Chunk, ChunkState
+from models.chunk import Chunk
 from models.event import Event, Outcome
 from models.parcel import AS_ASKED, BatchFile, Parcel
 from models.transfer import State, Transfer
@@ -71,18 +71,26 @@ def _event(batch_id: UUID, row: Mapping[str, Any]) -> dict[str, Any]:
 
 def came_of(session: Session, batch_id: UUID) -> Sequence[tuple[BatchFile, Transfer | None]]:
     """A batch's files in the order in which they were asked for, each with its row, if any."""
+    return [(file, row) for _, file, row in _with_rows(session, batch_id)]
+
+
+def _with_rows(
+    session: Session, batch_id: UUID
+) -> Sequence[tuple[int, BatchFile, Transfer | None]]:
+    """The same, with the number of each one's parcel."""
     query = select(Parcel).where(Parcel.transfer_id == batch_id).order_by(Parcel.number)
-    files = [file for one in session.scalars(query) for file in one.files]
-    ids = [file.id for file in files]
+    files = [(one.number, file) for one in session.scalars(query) for file in one.files]
+    ids = [file.id for _, file in files]
     rows = {row.id: row for row in session.scalars(select(Transfer).where(Transfer.id.in_(ids)))}
-    return [(file, rows.get(file.id)) for file in files]
+    return [(number, file, rows.get(file.id)) for number, file in files]
 
 
 def begun(session: Session, batch_id: UUID) -> Sequence[BatchFile]:
-    """Files of which something may be in Storage, though they were not entered."""
-    query = (
-        select(Parcel)
-        .join(Chunk, (Chunk.transfer_id == Parcel.transfer_id) & (Chunk.number == Parcel.number))
-        .where(Parcel.transfer_id == batch_id, Chunk.epoch > 0, Chunk.state != ChunkState.STORED)
-    )
-    return [file for one in session.scalars(query) for file in one.files if file.fingerprint]
+    """Files of which something may be in Storage, though they have no row.
+
+    The ledger may call a parcel stored that came after the batch had ended: it was not entered.
+    """
+    taken = select(Chunk.number).where(Chunk.transfer_id == batch_id, Chunk.epoch > 0)
+    numbers = set(session.scalars(taken))
+    found = _with_rows(session, batch_id)
+    return [file for number, file, row in found if row is None and number in numbers]
