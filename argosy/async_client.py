@@ -22,7 +22,7 @@ from argosy.async_file_work import AsyncFileWork
 from argosy.client import Client
 from argosy.deadline import called_off
 from argosy.direct.remote_file import RemoteFile
-from argosy.errors import TransferCancelled
+from argosy.errors import Error, TransferCancelled
 from argosy.given import ReferenceLike, TransferLike
 from argosy.info import FileInfo, Status, Usage
 from argosy.messages import Attachment
@@ -119,6 +119,17 @@ class AsyncClient(AsyncFileWork):
         """As `Client.upload_later`."""
         return await self._run(self._client.upload_later, path, metadata, options=options)
 
+    async def upload_many_later(
+        self,
+        paths: Iterable[str | os.PathLike[str]],
+        metadata: Mapping[str, str] | None = None,
+        *,
+        options: UploadOptions | None = None,
+    ) -> UUID:
+        """As `Client.upload_many_later`."""
+        later = self._client.upload_many_later
+        return await self._run(later, paths, metadata, options=options)
+
     # Down
 
     async def download_file(
@@ -214,6 +225,13 @@ class AsyncClient(AsyncFileWork):
         return await self._run(
             wait, transfer, deadline_seconds=deadline_seconds, subscribers=subscribers
         )
+
+    async def wait_many(
+        self, transfer: TransferLike, *, deadline_seconds: float | None = None
+    ) -> list[FileReference | Error]:
+        """As `Client.wait_many`."""
+        wait = self._client.wait_many
+        return await self._run(wait, transfer, deadline_seconds=deadline_seconds)
 
     async def status(self, transfer: TransferLike) -> Status:
         """As `Client.status`."""

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 from uuid import UUID
 
-from argosy import auth, messages
+from argosy import auth, many, messages
 from argosy.account import Account
 from argosy.cache import FileCache, MetadataCache
 from argosy.deadline import Deadline
@@ -160,6 +160,33 @@ class Client(FileWork):
         place = Path(path).absolute()
         transfer = UUID(self._fleet.send("upload", str(place), **given))
         self._sent.note(transfer, options.name or place.name, options.bucket or "")
+        return transfer
+
+    def upload_many_later(
+        self,
+        paths: Iterable[str | os.PathLike[str]],
+        metadata: Mapping[str, str] | None = None,
+        *,
+        options: UploadOptions | None = None,
+    ) -> UUID:
+        """Have the fleet upload up to 1,000 files of a spool by one request, and return its id.
+
+        Each becomes a file of its own, of less than ARGOSY_CHUNK_THRESHOLD bytes, under its own
+        name; `metadata` and `share_with` hold for all of them. `wait_many` gives what came of
+        them. Raises FleetUnavailable when the broker cannot be reached.
+        """
+        options = options or UploadOptions()
+        wanted = {
+            "bucket": options.bucket,
+            "idempotency_key": options.idempotency_key,
+            "share_with": list(options.share_with),
+            "metadata": dict(metadata or {}),
+            "priority": options.priority,
+        }
+        given: dict[str, Any] = {name: value for name, value in wanted.items() if value}
+        places = [str(Path(path).absolute()) for path in paths]
+        transfer = UUID(self._fleet.send("upload_many", places, **given))
+        self._sent.note(transfer, f"{len(places)} files", options.bucket or "", kind="batch")
         return transfer
 
     # Down
@@ -330,6 +357,17 @@ class Client(FileWork):
             meter.failed(error)
             raise
         return _outcome(result, meter)
+
+    def wait_many(
+        self, transfer: TransferLike, *, deadline_seconds: float | None = None
+    ) -> list[FileReference | Error]:
+        """Wait for many files, and say what came of each: its reference, or why there is none.
+
+        In the order of the paths; an error is not raised, it is that file's alone. Raises the
+        error with which all of it failed, and DeadlineExceeded: it goes on then.
+        """
+        deadline = Deadline(self._seconds(deadline_seconds))
+        return many.outcomes(self._fleet.wait(str(transfer_id_of(transfer)), deadline))
 
     def status(self, transfer: TransferLike) -> Status:
         """Where a transfer of the fleet is, and why it waits. Raises TransferNotFound."""

@@ -21,11 +21,11 @@ class Sent:
         self._lock = threading.Lock()
         self._known: OrderedDict[UUID, Status] = OrderedDict()
 
-    def note(self, transfer: UUID, name: str, bucket: str) -> None:
-        """An upload was sent to the broker, which has confirmed it."""
+    def note(self, transfer: UUID, name: str, bucket: str, kind: str = "upload") -> None:
+        """A request was sent to the broker, which has confirmed it."""
         status = Status(
             id=transfer,
-            kind="upload",
+            kind=kind,
             state="queued",
             name=name,
             bucket=bucket,

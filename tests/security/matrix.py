@@ -110,6 +110,7 @@ ANSWERS = {
 
 TASKS = """
 upload            here b else bucket_not_found, here w else access_denied
+upload many       here b else bucket_not_found, here w else access_denied
 download          here r else object_not_found
 share             here r else object_not_found, here s else access_denied
 share a folder    here b else bucket_not_found, here s else access_denied

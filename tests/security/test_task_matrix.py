@@ -105,6 +105,7 @@ class Request:
 Asked = dict[str, Callable[[Request], tuple[str, list[Any]]]]
 ASKED: Asked = {
     "upload": lambda r: ("upload", [str(r.source), r.here.bucket]),
+    "upload many": lambda r: ("upload_many", [[str(r.source)], r.here.bucket]),
     "download": lambda r: ("download", [r.reference, str(r.destination)]),
     "share": lambda r: ("share", [r.reference, [r.world.friend.name], "write"]),
     "share a folder": lambda r: ("share", [r.folder, ["role:reader"]]),
@@ -220,6 +221,7 @@ def _is_deleted(r: Request, result: None) -> None:
 
 DONE: dict[str, Callable[[Request, Any], None]] = {
     "upload": _is_uploaded,
+    "upload many": lambda r, result: _is_uploaded(r, *result),
     "download": _is_downloaded,
     "share": _is_as_before,
     "share a folder": _is_as_before,

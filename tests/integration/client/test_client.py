@@ -24,6 +24,7 @@ from argosy.errors import (
     InvalidRequest,
     InvalidState,
     ObjectNotFound,
+    SourceMissing,
     SourceOutsideSpool,
     TransferCancelled,
     TransferNotFound,
@@ -200,6 +201,23 @@ def test_the_fleet_uploads(client: Client, deployment: Deployment, spool: Path) 
     assert told == sorted(told)
     assert told[-1] == reference.size
     assert heard.calls[-1] == ("done", reference)
+
+
+def test_the_fleet_uploads_many(client: Client, deployment: Deployment, spool: Path) -> None:
+    good = [deployment.make_file(f"one of many {number}.bin", 1000 + number) for number in range(3)]
+    paths = [*good, spool / "missing", "/etc/hostname"]
+    batch = client.upload_many_later(paths, {"made": "together"})
+    *stored, missing, outside = client.wait_many(batch)
+    for path, reference in zip(good, stored, strict=True):
+        assert isinstance(reference, FileReference)
+        assert (reference.name, reference.metadata) == (path.name, {"made": "together"})
+        assert b"".join(client.iter_bytes(reference)) == path.read_bytes()
+    assert isinstance(missing, SourceMissing)
+    assert isinstance(outside, SourceOutsideSpool)
+    assert client.status(batch).kind == "batch"
+    client.delete_file(stored[0])
+    with pytest.raises(ObjectNotFound):
+        client.get_file_metadata(stored[0])
 
 
 def test_the_fleets_refusal(client: Client, tmp_path: Path) -> None:
