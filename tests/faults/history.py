@@ -57,6 +57,10 @@ BEGINNINGS: Mapping[str, State] = MappingProxyType(
 
 With a state before it, `transfer.queued` is the end of a pause instead.
 """
+IN_A_BATCH: Mapping[str, State] = MappingProxyType(
+    {"transfer.completed": State.COMPLETED, "transfer.failed": State.FAILED}
+)
+"""How a file of a batch enters them, with no state before: its event names the batch."""
 
 LEGAL_IN: Mapping[str, frozenset[State]] = MappingProxyType(
     {
@@ -152,7 +156,7 @@ class _Life:
 
     def follow(self, event: EventRow) -> Iterator[str]:
         """Take one event in; says what is wrong with it."""
-        if event.name in BEGINNINGS and event.from_state is None:
+        if event.from_state is None and event.name in _beginnings(event):
             yield from self._begin(event)
         elif event.from_state is not None or event.to_state is not None:
             yield from self._change(event)
@@ -162,8 +166,9 @@ class _Life:
     def _begin(self, event: EventRow) -> Iterator[str]:
         if self.state is not None:
             yield f"begins it again, but it is {self.state}"
-        if event.to_state != BEGINNINGS[event.name]:
-            yield f"begins it as {event.to_state}, not as {BEGINNINGS[event.name]}"
+        begun = _beginnings(event)[event.name]
+        if event.to_state != begun:
+            yield f"begins it as {event.to_state}, not as {begun}"
         yield from self._arrive(event)
 
     def _change(self, event: EventRow) -> Iterator[str]:
@@ -231,6 +236,10 @@ class _Life:
         """Again is legal: a worker that lets go late has it cleaned once more."""
         self.cleaned = True
         yield from ()
+
+
+def _beginnings(event: EventRow) -> Mapping[str, State]:
+    return IN_A_BATCH if "batch" in (event.detail or {}) else BEGINNINGS
 
 
 _STAYS: Mapping[str, Callable[[_Life, EventRow], Iterator[str]]] = MappingProxyType(

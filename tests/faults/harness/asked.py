@@ -24,6 +24,8 @@ class Answer:
     file: FileReference | None = None
     path: str = ""
     """Where a download lies."""
+    files: tuple[FileReference | None, ...] = ()
+    """What came of a batch: of each file its reference, if it has one."""
 
     @property
     def brief(self) -> str:
@@ -41,7 +43,13 @@ def read_answer(meta: Mapping[str, Any]) -> Answer | None:
         return None
     if isinstance(result, dict) and "sha256" in result:
         return Answer(True, file=FileReference.parse(result))
+    if isinstance(result, list):
+        return Answer(True, files=tuple(map(_file, result)))
     return Answer(True, path=result if isinstance(result, str) else "")
+
+
+def _file(one: dict[str, Any]) -> FileReference | None:
+    return None if "error" in one else FileReference.parse(one)
 
 
 @dataclass
@@ -56,6 +64,8 @@ class Asked:
     options: dict[str, Any]
     source: Source | None = None
     """What is to come out of it, byte for byte."""
+    sources: tuple[Source, ...] = ()
+    """The files of a batch, in its order."""
     about: str = ""
     """The object that a deletion is about, or the transfer that is steered."""
     after: str = ""
@@ -70,7 +80,7 @@ class Asked:
     @property
     def moves(self) -> bool:
         """Whether it is a transfer of its own."""
-        return self.makes_a_file or self.task == "transfer.download"
+        return self.makes_a_file or self.task in ("transfer.download", "transfer.upload_many")
 
     @property
     def makes_a_file(self) -> bool:

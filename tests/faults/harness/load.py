@@ -112,6 +112,7 @@ class Load:
         *arguments: Any,
         agent: AgentInTest | None = None,
         source: Source | None = None,
+        sources: tuple[Source, ...] = (),
         about: str = "",
         and_then: Callable[[Answer], None] | None = None,
         chained: tuple[str, ...] = (),
@@ -119,9 +120,8 @@ class Load:
     ) -> Asked:
         """Send a request; what is `chained` follows it, and is asked by it."""
         agent = agent or dice.choice(self.agents)
-        one = Asked(
-            str(uuid4()), load_name, task, agent, arguments, options, source=source, about=about
-        )
+        one = Asked(str(uuid4()), load_name, task, agent, arguments, options, source=source)
+        one.sources, one.about = sources, about
         line = [one]
         for name in chained:
             line.append(Asked(str(uuid4()), load_name, name, agent, (), {}, source=source))
@@ -198,7 +198,7 @@ class Load:
 
     def unpause(self, one: Asked) -> None:
         """Have a transfer go on."""
-        _control(self, Random(0), one, "transfer.unpause")
+        control(self, Random(0), one, "transfer.unpause")
 
     def delete(self, dice: Random, reference: FileReference, agent: AgentInTest) -> None:
         """Have a stored file removed."""
@@ -333,7 +333,7 @@ def cancelled(self: Load, dice: Random) -> None:
     one = _upload(self, dice, "cancelled", dice.choice(self.cargo.large))
     self.in_a_while(
         dice.uniform(0, 4),
-        lambda: _control(self, dice, one, "transfer.cancel"),
+        lambda: control(self, dice, one, "transfer.cancel"),
     )
 
 
@@ -342,11 +342,12 @@ def paused(self: Load, dice: Random) -> None:
     """And told to go on after some seconds."""
     one = _upload(self, dice, "paused", dice.choice(self.cargo.large))
     begin, rest = dice.uniform(0, 3), dice.uniform(1, 6)
-    self.in_a_while(begin, lambda: _control(self, dice, one, "transfer.pause"))
-    self.in_a_while(begin + rest, lambda: _control(self, dice, one, "transfer.unpause"))
+    self.in_a_while(begin, lambda: control(self, dice, one, "transfer.pause"))
+    self.in_a_while(begin + rest, lambda: control(self, dice, one, "transfer.unpause"))
 
 
-def _control(self: Load, dice: Random, one: Asked, task: str) -> None:
+def control(self: Load, dice: Random, one: Asked, task: str) -> None:
+    """Have a transfer steered, by its own agent."""
     self.ask(dice, task.partition(".")[2], task, one.id, agent=one.agent, about=one.id)
 
 

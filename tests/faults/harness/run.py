@@ -6,8 +6,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.faults.harness import batches as _batches  # noqa: F401  their kinds of load are
 from tests.faults.harness import checks, report
-from tests.faults.harness import ends as _ends  # noqa: F401  its kinds of load are registered
+from tests.faults.harness import ends as _ends  # noqa: F401  registered
 from tests.faults.harness.chaos import Chaos, plan
 from tests.faults.harness.journal import Journal
 from tests.faults.harness.load import Load

@@ -102,6 +102,9 @@ class Reader:
             Image.effect_mandelbrot((900, 600), (-2, -1, 1, 1), 50).save(where / "photo.jpg")
             (where / "server.log").write_text(f"GET /index.html {number} 200\n" * 20_000)
         (folder / "downloads").mkdir()
+        (deployment.spool / "readings").mkdir()
+        for number in range(3):
+            (deployment.spool / "readings" / f"{number}.csv").write_text(f"{number},20.5\n")
 
     def close(self) -> None:
         self._stack.close()
