@@ -110,8 +110,15 @@ def test_what_counts(books: Books, state: State, kind: Kind) -> None:
     books.enter(state, kind=kind, bytes_done=30)
     is_file = kind != Kind.DOWNLOAD
     assert books.stored == (100 if state in COUNTED and is_file else 0)
-    in_part = {State.FAILED: 30, State.CANCELLED: 30, State.QUEUED: 0}
+    moved = 0 if kind == Kind.BATCH else 30  # a batch's files have rows of their own
+    in_part = {State.FAILED: moved, State.CANCELLED: moved, State.QUEUED: 0}
     assert books.day == in_part.get(state, 100)
+
+
+def test_a_batch_counts_what_has_no_row_of_its_own_yet(books: Books) -> None:
+    books.enter(State.MOVING, kind=Kind.BATCH, stored_size=60, bytes_done=40)
+    books.enter(State.COMPLETED, 40)
+    assert (books.stored, books.day) == (100, 100)
 
 
 def test_what_was_never_planned(books: Books) -> None:
