@@ -241,5 +241,5 @@ CELLS = [
 TASK_CELLS = [
     TaskCell(caller, scope, operation)
     for caller, scope, operation in product(CALLERS, SCOPES, TASK_OPERATIONS.values())
-    if operation.name != "upload" or scope.startswith("own folder")
+    if not operation.name.startswith("upload") or scope.startswith("own folder")
 ]
