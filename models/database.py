@@ -6,28 +6,33 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import Engine, create_engine, make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+import psycopg
+from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.pool import ConnectionPoolEntry
 
 Answer = TypeVar("Answer")
 
 Sessions = sessionmaker[Session]
+IDLE_SECONDS = 1.0
+"""After which a connection is looked at before it is used."""
 
 
 def make_engine(url: str) -> Engine:
     """An engine for one process; also right behind a transaction-mode pooler.
 
-    No prepared statements and no session state outlive a transaction, and a
-    connection that the server has dropped is noticed before it is used.
+    No prepared statements and no session state outlive a transaction, and a connection
+    that was idle and that the server has dropped is noticed before it is used. One that
+    worked a moment ago is not asked: that would be one more way there and back for each
+    transaction, and whoever is patient does it again.
     """
-    return create_engine(
+    engine = create_engine(
         make_url(url).set(drivername="postgresql+psycopg"),
         pool_size=1,
         max_overflow=2,
-        pool_pre_ping=True,
         pool_recycle=1800,
         hide_parameters=True,  # errors travel into logs and results
         connect_args={
@@ -40,6 +45,25 @@ def make_engine(url: str) -> Engine:
             "application_name": "argosy",
         },
     )
+    event.listen(engine, "checkin", _note_idle)
+    event.listen(engine, "checkout", _look_at_idle)
+    return engine
+
+
+def _note_idle(_connection: object, record: ConnectionPoolEntry) -> None:
+    record.info["idle_since"] = time.monotonic()
+
+
+def _look_at_idle(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
+    """Raise DisconnectionError for one that is dead: the pool makes another then."""
+    idle_since = record.info.get("idle_since")
+    if idle_since is None or time.monotonic() - idle_since < IDLE_SECONDS:
+        return
+    try:
+        connection.execute("")
+        connection.rollback()
+    except psycopg.Error as error:
+        raise DisconnectionError from error
 
 
 def make_sessions(engine: Engine) -> Sessions:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -45,7 +46,7 @@ def finish(transfer_id: UUID, worker: str, *, takeover: bool) -> Ended | None:
     """
     settings = fleet().settings
 
-    def take(session: Session) -> tuple[Transfer | None, Transfer]:
+    def take(session: Session) -> tuple[Transfer | None, Transfer, Sequence[str]]:
         claimed = claim(
             session,
             transfer_id,
@@ -54,10 +55,18 @@ def finish(transfer_id: UUID, worker: str, *, takeover: bool) -> Ended | None:
             worker=worker,
             takeover=takeover,
         )
-        return claimed, claimed or session.get_one(Transfer, transfer_id)
+        etags = _etags(session, claimed) if claimed else ()
+        return claimed, claimed or session.get_one(Transfer, transfer_id), etags
 
-    claimed, transfer = fleet().transact(take)
-    return assemble(claimed) if claimed else outcome(transfer)
+    claimed, transfer, etags = fleet().transact(take)
+    return assemble(claimed, etags) if claimed else outcome(transfer)
+
+
+def _etags(session: Session, transfer: Transfer) -> Sequence[str]:
+    """Of the parts of what is to be an object."""
+    if transfer.kind not in FILES:
+        return ()
+    return [part.etag or "" for part in stored_parts(session, transfer.id)]
 
 
 def outcome(transfer: Transfer) -> Ended | None:
@@ -74,15 +83,15 @@ def outcome(transfer: Transfer) -> Ended | None:
     return batches.told(transfer) if transfer.kind == Kind.BATCH else transfer.path
 
 
-def assemble(transfer: Transfer) -> Ended | None:
-    """Assemble a claimed transfer, verify it, and complete it."""
+def assemble(transfer: Transfer, etags: Sequence[str]) -> Ended | None:
+    """Assemble a claimed transfer of the parts with these ETags, verify it, and complete it."""
     with holding(StageClaim(transfer)) as lease:
-        facts: dict[str, Any] = {}
+        etag = None
         if transfer.kind in FILES:
-            facts = _assemble_object(transfer, lease)
+            etag = _assemble_object(transfer, etags, lease)
         elif transfer.kind == Kind.DOWNLOAD:
             _verify_file(transfer, lease)
-        done, others = fleet().transact(lambda session: _complete(session, transfer, facts))
+        done, others = fleet().transact(lambda session: _complete(session, transfer, etag))
     log.info("transfer.completed", size=done.size, kind=done.kind)
     give_turns()
     for continuation in others:
@@ -91,7 +100,7 @@ def assemble(transfer: Transfer) -> Ended | None:
 
 
 def _complete(
-    session: Session, transfer: Transfer, facts: dict[str, Any]
+    session: Session, transfer: Transfer, etag: str | None
 ) -> tuple[Transfer, list[Continuation]]:
     """Enter the transfer as completed; also say who else waits for it.
 
@@ -100,8 +109,11 @@ def _complete(
     """
     if not still_claimed(session, transfer):
         raise LeaseLost
+    facts: dict[str, Any] = {}
     if transfer.kind == Kind.DOWNLOAD:
         _partial(transfer).publish()
+    elif transfer.kind in FILES:
+        facts = {"etag": etag, "reference": _describe(session, transfer).document()}
     done = advance(session, transfer, State.COMPLETED, epoch=transfer.epoch, **facts)
     if done is None:
         raise LeaseLost
@@ -112,19 +124,17 @@ def _complete(
     return done, list(owed(session, transfer.id, but=own_task_id()))
 
 
-def _assemble_object(transfer: Transfer, lease: Lease) -> dict[str, Any]:
+def _assemble_object(transfer: Transfer, etags: Sequence[str], lease: Lease) -> str:
+    """The object as it is to be, and nothing beside it; returns its ETag."""
     store = fleet().store_for(transfer.agent_id)
-    parts = fleet().transact(lambda session: stored_parts(session, transfer.id))
-    etags = [part.etag or "" for part in parts]
     if transfer.upload_id:
         _complete_upload(store, transfer, etags)
     etag = _verify_object(store, transfer, etags)
     if transfer.kind == Kind.COPY:
         inherit(transfer, lease)
-    reference = fleet().transact(lambda session: _describe(session, transfer))
     if transfer.upload_id:
         abort_uploads(store, transfer.bucket, transfer.object_name)
-    return {"etag": etag, "reference": reference.document()}
+    return etag
 
 
 def _describe(session: Session, transfer: Transfer) -> FileReference:
@@ -138,7 +148,7 @@ def _describe(session: Session, transfer: Transfer) -> FileReference:
     return reference_to(transfer, grants)
 
 
-def _complete_upload(store: ObjectStore, transfer: Transfer, etags: list[str]) -> None:
+def _complete_upload(store: ObjectStore, transfer: Transfer, etags: Sequence[str]) -> None:
     """Have Storage make the object. While an earlier try may still be at it, try again later."""
     try:
         store.complete_multipart(
@@ -154,7 +164,7 @@ def _complete_upload(store: ObjectStore, transfer: Transfer, etags: list[str]) -
         raise InternalError(error.message) from error
 
 
-def _verify_object(store: ObjectStore, transfer: Transfer, etags: list[str]) -> str:
+def _verify_object(store: ObjectStore, transfer: Transfer, etags: Sequence[str]) -> str:
     """Ask Storage what it has, and compare with what was sent."""
     head = store.head(transfer.bucket, transfer.object_name)
     if transfer.kind == Kind.COPY:

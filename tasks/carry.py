@@ -18,14 +18,14 @@ from tasks.lease import LeaseLost
 from tasks.plan import PLANNING, plan
 
 
-def carry(transfer_id: UUID, worker: str, *, takeover: bool) -> Ended:
-    """Plan a transfer; if it is small move and verify it too, and return its outcome.
+def carry(claimed: Transfer | None, transfer: Transfer, worker: str, *, takeover: bool) -> Ended:
+    """Plan a transfer that is claimed for it; if it is small move and verify it too.
 
-    Raises Ignore when others carry it on: its result is then recorded by
+    Returns its outcome. Raises Ignore when others carry it on: its result is then recorded by
     `transfer.reassemble` under the same task id. Raises the error it ended with.
     """
     try:
-        ended = _carry(transfer_id, worker, takeover=takeover)
+        ended = _carry(claimed, transfer, worker, takeover=takeover)
     except (PutBack, LeaseLost) as reason:
         raise Ignore(type(reason).__name__) from None
     if ended is None:
@@ -33,26 +33,26 @@ def carry(transfer_id: UUID, worker: str, *, takeover: bool) -> Ended:
     return ended
 
 
-def _carry(transfer_id: UUID, worker: str, *, takeover: bool) -> Ended | None:
-    claimed, transfer = fleet().transact(
-        lambda session: _take(session, transfer_id, worker, takeover=takeover)
-    )
+def _carry(
+    claimed: Transfer | None, transfer: Transfer, worker: str, *, takeover: bool
+) -> Ended | None:
     if claimed:
         started = plan(claimed)
     elif transfer.state == State.MOVING and transfer.part_count == 1:
         # The worker that moved this small file may be gone with its message.
-        started = take_chunk(transfer_id, 1, worker, takeover=takeover)
+        started = take_chunk(transfer.id, 1, worker, takeover=takeover)
     else:
-        return finish(transfer_id, worker, takeover=takeover)
+        return finish(transfer.id, worker, takeover=takeover)
     if started is None:
         return None
     move(*started)
-    return finish(transfer_id, worker, takeover=takeover)
+    return finish(transfer.id, worker, takeover=takeover)
 
 
-def _take(
+def take(
     session: Session, transfer_id: UUID, worker: str, *, takeover: bool
 ) -> tuple[Transfer | None, Transfer]:
+    """The transfer, and again if it is to be planned and is claimed for that now."""
     seconds = fleet().settings.lease_seconds
     claimed = claim(
         session, transfer_id, PLANNING, lease_seconds=seconds, worker=worker, takeover=takeover

@@ -6,11 +6,10 @@ from uuid import UUID
 
 import structlog
 from celery import shared_task
-from sqlalchemy.orm import Session
 
-from models import Continuation, Transfer
+from models import Continuation
 from tasks.base import OwedTask
-from tasks.carry import carry
+from tasks.carry import carry, take
 from tasks.ended import Ended
 from tasks.fleet import fleet
 from tasks.process import after_steps
@@ -25,14 +24,12 @@ def plan(self: OwedTask, transfer_id: str) -> Ended:
     """
     identity = UUID(transfer_id)
     structlog.contextvars.bind_contextvars(transfer_id=transfer_id)
-    caller, transfer = fleet().transact(lambda session: _look(session, self.request.id, identity))
+    caller, (claimed, transfer) = fleet().transact(
+        lambda session: (
+            session.get(Continuation, UUID(self.request.id)),
+            take(session, identity, self.worker, takeover=self.redelivered),
+        )
+    )
     self.request.acting_for = (caller and caller.agent_id) or transfer.agent_id
-    ended = carry(identity, self.worker, takeover=self.redelivered)
+    ended = carry(claimed, transfer, self.worker, takeover=self.redelivered)
     return after_steps(self, ended) if caller else ended
-
-
-def _look(
-    session: Session, task_id: str, transfer_id: UUID
-) -> tuple[Continuation | None, Transfer]:
-    caller = session.get(Continuation, UUID(task_id))
-    return caller, session.get_one(Transfer, transfer_id)
