@@ -132,13 +132,20 @@ class UploadManyRequest(TransferRequest):
     share_with: Grantees = ()
     metadata: Metadata = Field(default_factory=dict)
 
+    @field_validator("sources")
+    @classmethod
+    def _check_names(cls, sources: tuple[str, ...]) -> tuple[str, ...]:
+        for source in sources:
+            try:
+                _FILE_NAME.validate_python(PurePosixPath(source).name)
+            except ValidationError:
+                raise ValueError(f"{source[:80]!r} has no file's name") from None
+        return sources
+
     @model_validator(mode="after")
-    def _check_names(self) -> Self:
-        for source in self.sources:
-            name = PurePosixPath(source).name
-            _FILE_NAME.validate_python(name)
-            if self.metadata:
-                _check_description(name, self.metadata)
+    def _check_metadata(self) -> Self:
+        for source in self.sources if self.metadata else ():
+            _check_description(PurePosixPath(source).name, self.metadata)
         return self
 
     @property

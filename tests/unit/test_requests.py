@@ -19,6 +19,7 @@ from tasks.requests import (
     DownloadRequest,
     PinRequest,
     RegisterRequest,
+    UploadManyRequest,
     UploadRequest,
     parse,
 )
@@ -38,6 +39,29 @@ def test_an_upload() -> None:
     assert request.kind == Kind.UPLOAD
     assert request.real_name == "file.txt"
     assert request.media_type == "text/plain"
+
+
+def test_a_batch() -> None:
+    several = ["/spool/a.txt", "/spool/b.txt", "/spool/c.txt"]
+    assert parse(UploadManyRequest, sources=several, bucket="b").real_name == "a.txt and 2 more"
+    one = parse(UploadManyRequest, sources=several[:1], bucket="b")
+    assert (one.kind, one.real_name) == (Kind.BATCH, "a.txt")
+
+
+@pytest.mark.parametrize(
+    ("sources", "wrong"),
+    [
+        ([], "sources: Tuple should have at least 1 item"),
+        (["/spool/a"] * 1001, "sources: Tuple should have at most 1000 items"),
+        (["/spool/a", "b"], r"sources\.1: String should match"),
+        (["/spool/a", "/"], "sources: .*'/' has no file's name"),
+        (["/spool/" + "a" * 1025], "sources: .* has no file's name"),
+        (["/spool/a", 1], r"sources\.1: Input should be a valid string"),
+    ],
+)
+def test_a_batch_that_is_none(sources: list[Any], wrong: str) -> None:
+    with pytest.raises(InvalidRequest, match=wrong):
+        parse(UploadManyRequest, sources=sources, bucket="b")
 
 
 def test_a_download() -> None:
