@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 
 from argosy.errors import Error
-from benchmarks import cases_tools, machine, measure, report
+from benchmarks import cases_files, machine, measure, report
 from benchmarks import plan as plans
 from benchmarks.cargo import BenchmarkFailed, require_space
 from benchmarks.cases_broker import ThroughBroker
@@ -23,30 +23,35 @@ from benchmarks.deployment import CHILDREN, Deployment, deployment
 from benchmarks.grid import size_text
 from benchmarks.measure import Sample
 from benchmarks.plan import Plan
-from benchmarks.processes import Watch
 from benchmarks.results import Results
 from local.servers import ServerFailed
 
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "benchmarks"
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
+_A_WHILE = 0.2
+"""Seconds."""
+
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="A quarter of the bytes, a tenth of the objects, once.")
+@click.option("--quick", is_flag=True, help="Smaller and fewer files, once.")
+@click.option("--large", is_flag=True, help="A file of 5 GB too.")
 @click.option("--json", "json_file", type=_FILE, help="Default: in docs/benchmarks.")
 @click.option("--markdown", "markdown_file", type=_FILE, help="Default: in docs/benchmarks.")
 @click.option("--rounds", type=click.IntRange(1), help="How often everything is measured.")
 @click.option(
     "--only",
-    type=click.Choice(plans.GROUPS),
+    type=click.Choice((*plans.GROUPS, *plans.APART)),
     multiple=True,
-    help="Measure this alone; may be repeated. Writes no file unless one is named.",
+    help="Measure this alone; may be repeated. Writes no file unless one is named."
+    " What has a page of its own is measured only so.",
 )
 def main(
     *,
     quick: bool,
+    large: bool,
     json_file: Path | None,
     markdown_file: Path | None,
     rounds: int | None,
@@ -54,6 +59,8 @@ def main(
 ) -> None:
     """Measure the fleet, its storage server, and the tools people would use instead."""
     base = plans.QUICK if quick else plans.FULL
+    if large:
+        base = replace(base, name="large", times={**base.times, plans.HUGE: 1})
     plan = replace(base, rounds=rounds or base.rounds)
     try:
         results = run(plan, only or plans.GROUPS)
@@ -79,13 +86,13 @@ def _measure(
     plan: Plan, only: Collection[str], servers: Deployment, folder: Path, about: dict[str, str]
 ) -> Results:
     cargo = plans.Files(plan, servers.stack.spool)
-    watch = Watch(servers.trees)
-    comparison = Comparison(servers, folder, watch.cpu)
-    through_broker = ThroughBroker(servers, folder, watch.cpu)
+    watch = servers.watch
+    comparison = Comparison(servers, folder)
+    through_broker = ThroughBroker(servers, folder)
     thumbnails = Thumbnails(servers, folder, plan.pictures)
     console.print("Making files …")
     blocks = plans.blocks(
-        plan, servers, cargo, comparison, through_broker, thumbnails, watch.cpu, only
+        plan, servers, folder, cargo, comparison, through_broker, thumbnails, only
     )
     samples: list[Sample] = []
     with watch.running():
@@ -98,7 +105,7 @@ def _measure(
         "broker": "RabbitMQ" if servers.stack.rabbitmq else "Valkey",
         "fleet": f"one worker of {CHILDREN} processes",
     }
-    absent = comparison.remarks if cases_tools.GROUP in only else []
+    absent = comparison.remarks if cases_files.GROUP in only else []
     remarks = [*absent, *through_broker.remarks, *thumbnails.remarks]
     return Results(how, about, measure.summarize(samples), watch.peaks, remarks)
 
@@ -106,7 +113,7 @@ def _measure(
 def _tell(sample: Sample) -> None:
     """A line for each measurement that takes a while."""
     series = sample.series
-    if series.size <= plans.TINY:
+    if not series.size or sample.seconds < _A_WHILE:
         return
     rate = series.size / sample.seconds / 1e6
     console.print(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,34 +10,38 @@ from pathlib import Path
 from benchmarks import (
     cases_broker,
     cases_compression,
+    cases_files,
     cases_fleet,
     cases_media,
     cases_policies,
     cases_storage,
-    cases_tools,
 )
 from benchmarks.apart import apart
 from benchmarks.cargo import Cargo, make_cargo, write_cargo
 from benchmarks.cases_broker import ThroughBroker
 from benchmarks.cases_compression import Compression
+from benchmarks.cases_files import OneFile
 from benchmarks.cases_fleet import Fleet
 from benchmarks.cases_media import Thumbnails
 from benchmarks.cases_tools import Comparison
 from benchmarks.contents import TEXT, content
 from benchmarks.deployment import Deployment
-from benchmarks.measure import GIB, MIB, Block, Cpu
+from benchmarks.measure import GB, GIB, MB, MIB, Block
 
 GROUPS = (
     cases_storage.GROUP,
+    cases_files.GROUP,
     cases_fleet.GROUP,
-    cases_tools.GROUP,
     cases_broker.GROUP,
+)
+"""What is measured when nothing is said."""
+APART = (
     cases_policies.GROUP,
     cases_media.GROUP,
     cases_compression.GROUP,
 )
-TINY = 10 * 1024
-MIDDLE = (10 * MIB, 100 * MIB)
+"""What has a page of its own, and is measured when it is named."""
+TINY = 10_000
 PART_SIZES = (16 * MIB, 64 * MIB)
 
 _COPIES = 4
@@ -50,19 +54,26 @@ _PER_ROW = 2 * 1024
 
 @dataclass(frozen=True)
 class Plan:
-    """How large the largest file is, how many objects there are, how often all is measured.
+    """How much is measured, and how often.
 
-    Thumbnails are made of so many `pictures`. `content` are the bytes of each kind that are
-    compressed alone, `text` those of the file that is compressed on its way.
+    Files go there and back in each of the sizes of `times`, so often in a round. `objects` are
+    those that policies decide on. Thumbnails are made of so many `pictures`. `content` are the
+    bytes of each kind that are compressed alone, `text` those of the file that is compressed
+    on its way.
     """
 
     name: str
-    largest: int
-    objects: int
     rounds: int
+    times: Mapping[int, int]
+    objects: int
     pictures: int
     content: int
     text: int
+
+    @property
+    def largest(self) -> int:
+        """Bytes of the largest file."""
+        return max(self.times)
 
     @property
     def disk(self) -> int:
@@ -70,8 +81,26 @@ class Plan:
         return _COPIES * self.largest + self.text + _PER_ROW * self.objects + _SERVERS
 
 
-FULL = Plan("full", GIB, 1_000_000, 3, pictures=8, content=48 * MIB, text=256 * MIB)
-QUICK = Plan("quick", 256 * MIB, 100_000, 1, pictures=2, content=16 * MIB, text=64 * MIB)
+FULL = Plan(
+    "full",
+    rounds=3,
+    times={MB: 10, 10 * MB: 5, 100 * MB: 2, GB: 1},
+    objects=1_000_000,
+    pictures=8,
+    content=48 * MIB,
+    text=256 * MIB,
+)
+QUICK = Plan(
+    "quick",
+    rounds=1,
+    times={MB: 3, 10 * MB: 2, 100 * MB: 1},
+    objects=100_000,
+    pictures=2,
+    content=16 * MIB,
+    text=64 * MIB,
+)
+HUGE = 5 * GB
+"""What is measured besides, if wanted."""
 
 
 class Files:
@@ -87,14 +116,14 @@ class Files:
         return make_cargo(self._folder, "tiny", TINY)
 
     @cached_property
-    def middle(self) -> Sequence[Cargo]:
-        """Between the two."""
-        return [make_cargo(self._folder, f"middle-{size}", size) for size in MIDDLE]
+    def sizes(self) -> Mapping[int, Cargo]:
+        """One of each size."""
+        return {size: make_cargo(self._folder, f"file-{size}", size) for size in self._plan.times}
 
-    @cached_property
+    @property
     def largest(self) -> Cargo:
         """For speed."""
-        return make_cargo(self._folder, "largest", self._plan.largest)
+        return self.sizes[self._plan.largest]
 
     @cached_property
     def text(self) -> Cargo:
@@ -110,28 +139,29 @@ def _text(path: Path, size: int) -> Cargo:
 def blocks(
     plan: Plan,
     deployment: Deployment,
+    folder: Path,
     cargo: Files,
     comparison: Comparison,
     through_broker: ThroughBroker,
     thumbnails: Thumbnails,
-    cpu: Cpu,
     only: Collection[str],
 ) -> list[Block]:
     """Everything to measure, or of it `only` some groups; makes the files that it takes."""
     small_parts, large_parts = (Fleet(deployment, size) for size in PART_SIZES)
+    cpu, one_file = deployment.watch.cpu, OneFile(deployment, folder, comparison)
     everything: Mapping[str, Callable[[], list[Block]]] = {
         cases_storage.GROUP: lambda: [cases_storage.block(deployment, cargo.largest, cpu)],
+        cases_files.GROUP: lambda: [one_file.block(cargo.tiny, cargo.sizes, plan.times)],
         cases_fleet.GROUP: lambda: [
-            small_parts.block(cargo.tiny, [*cargo.middle, cargo.largest], cpu, latency=True),
-            large_parts.block(cargo.tiny, [cargo.largest], cpu),
+            small_parts.block(cargo.tiny, [cargo.largest], latency=True),
+            large_parts.block(cargo.tiny, [cargo.largest]),
         ],
-        cases_tools.GROUP: lambda: [comparison.block([cargo.largest])],
         cases_broker.GROUP: lambda: [through_broker.block(cargo.largest)],
         cases_policies.GROUP: lambda: [cases_policies.block(deployment, plan.objects)],
         cases_media.GROUP: lambda: [thumbnails.block()],
         cases_compression.GROUP: lambda: [
             Compression(plan.content).block(),
-            small_parts.compressing(cargo.tiny, cargo.text, cpu),
+            small_parts.compressing(cargo.tiny, cargo.text),
         ],
     }
-    return [block for group in GROUPS if group in only for block in everything[group]()]
+    return [block for group in (*GROUPS, *APART) if group in only for block in everything[group]()]
