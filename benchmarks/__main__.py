@@ -13,12 +13,14 @@ import click
 from rich.console import Console
 
 from argosy.errors import Error
-from benchmarks import cases_files, machine, measure, report
+from benchmarks import cases_files, cases_many, machine, measure, report
 from benchmarks import plan as plans
 from benchmarks.cargo import BenchmarkFailed, require_space
 from benchmarks.cases_broker import ThroughBroker
+from benchmarks.cases_many import ManyFiles
 from benchmarks.cases_media import Thumbnails
 from benchmarks.cases_tools import Comparison
+from benchmarks.clock import Clock
 from benchmarks.deployment import CHILDREN, Deployment, deployment
 from benchmarks.grid import size_text
 from benchmarks.measure import Sample
@@ -88,25 +90,29 @@ def _measure(
     cargo = plans.Files(plan, servers.stack.spool)
     watch = servers.watch
     comparison = Comparison(servers, folder)
+    many_files = ManyFiles(servers, comparison, plan.lots, plan.processes)
     through_broker = ThroughBroker(servers, folder)
     thumbnails = Thumbnails(servers, folder, plan.pictures)
     console.print("Making files …")
     blocks = plans.blocks(
-        plan, servers, folder, cargo, comparison, through_broker, thumbnails, only
+        plan, servers, folder, cargo, comparison, many_files, through_broker, thumbnails, only
     )
     samples: list[Sample] = []
+    clock = Clock(watch.phase)
     with watch.running():
-        for sample in measure.interleave(blocks, plan.rounds, watch.phase):
+        for sample in measure.interleave(blocks, plan.rounds, clock.phase):
             samples.append(sample)
             _tell(sample)
     how = {
         "run": plan.name,
         "rounds": f"{plan.rounds}",
         "broker": "RabbitMQ" if servers.stack.rabbitmq else "Valkey",
-        "fleet": f"one worker of {CHILDREN} processes",
+        "fleet": f"one worker of {CHILDREN} processes, where nothing else is said",
+        "seconds": clock.said,
     }
-    absent = comparison.remarks if cases_files.GROUP in only else []
-    remarks = [*absent, *through_broker.remarks, *thumbnails.remarks]
+    compares = {cases_files.GROUP, cases_many.GROUP} & set(only)
+    absent = comparison.remarks if compares else []
+    remarks = [*absent, *many_files.remarks, *through_broker.remarks, *thumbnails.remarks]
     return Results(how, about, measure.summarize(samples), watch.peaks, remarks)
 
 

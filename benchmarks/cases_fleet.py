@@ -64,9 +64,10 @@ class Fleet:
 
     def _warm_up(self, tiny: Cargo, children: int) -> None:
         """Keep all children busy at once, so that each makes its connections unmeasured."""
-        sent = [transfer.upload.delay(str(tiny.path)) for _ in range(_WARM_UP * children)]
-        for each in sent:
-            reference = FileReference.parse(each.get(timeout=_RESULT_SECONDS))
+        each = _WARM_UP if children <= CHILDREN else _WARM_UP // 2
+        sent = [transfer.upload.delay(str(tiny.path)) for _ in range(each * children)]
+        for one in sent:
+            reference = FileReference.parse(one.get(timeout=_RESULT_SECONDS))
             self._deployment.remove(reference.path)
 
     def round_trip(

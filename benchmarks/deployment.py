@@ -11,21 +11,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from subprocess import PIPE, STDOUT
+from typing import Any
 from uuid import UUID
 
 import jwt
 from celery import Celery
+from sqlalchemy import text
 
 import argosy
 from argosy.auth import SignIn
 from argosy.settings import AgentSettings
 from argosy.storage.control import ControlPlane
 from argosy.storage.s3 import Endpoint, ObjectStore
+from benchmarks import statements
 from benchmarks.cargo import BenchmarkFailed
 from benchmarks.measure import Answer, Sample, Series, timed
 from benchmarks.processes import Tree, Watch, family, largest
 from local.servers.base import Server
 from local.stack import Stack
+from models.database import one_session
 
 ARGOSY = str(Path(sys.executable).parent / "argosy")
 BUCKET = "agent-transfers"
@@ -83,6 +87,11 @@ class Deployment:
             self.s3_url, environment["SUPABASE_PROJECT_REF"], environment["SUPABASE_ANON_KEY"]
         )
         return ObjectStore(endpoint, self.token)
+
+    def query(self, sql: str, **parameters: Any) -> Sequence[Any]:
+        """Rows of a question to the database, as its owner."""
+        with one_session(self.stack.postgres.url) as session:
+            return session.execute(text(sql), parameters).all()
 
     def remove(self, *keys: str) -> None:
         """Remove objects, so that the disk does not fill."""
@@ -178,7 +187,9 @@ def deployment(data: Path) -> Iterator[Deployment]:
     keys = S3Keys()
     with Stack(data) as stack:
         with _in_environment(S3_ACCESS_KEY_ID=keys.access, S3_SECRET_ACCESS_KEY=keys.secret):
-            stack.start_servers()
+            stack.start_backends()
+            statements.load(stack.postgres)
+            stack.supabase.start()
         app = Celery("benchmark", broker=stack.broker_url, backend=stack.environment["RESULT_URL"])
         app.conf.broker_transport_options = {"confirm_publish": True}
         app.set_default()

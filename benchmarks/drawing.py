@@ -12,8 +12,6 @@ BAR, GAP, TOP, HEAD, LEGEND = 13, 5, 34, 32, 22
 COLOURS = ("#3366aa", "#cc6633", "#339966", "#993377", "#b09020", "#555555", "#44aabb", "#aa4444")
 OTHER = "#a8b4c4"
 """Of bars that are not ours."""
-OURS = ("fleet", "direct client")
-"""How labels of ours begin."""
 
 
 @dataclass(frozen=True)
@@ -22,11 +20,12 @@ class Bar:
 
     label: str
     parts: Mapping[str, float]
+    ours: bool = True
 
     @classmethod
-    def of(cls, label: str, value: float) -> Bar:
+    def of(cls, label: str, value: float, *, ours: bool = True) -> Bar:
         """In one piece."""
-        return cls(label, {"": value})
+        return cls(label, {"": value}, ours)
 
     @property
     def length(self) -> float:
@@ -53,12 +52,12 @@ class Panel:
         return TOP + len(self.bars) * (BAR + GAP) + 8
 
 
-def draw(title: str, panels: Sequence[Panel], columns: int) -> str:
-    """The picture: so many panels in a row, and one legend for all."""
+def draw(title: str, panels: Sequence[Panel], columns: int, *, wide: int = WIDTH) -> str:
+    """The picture: so many panels in a row, each so `wide`, and one legend for all."""
     legend = list(dict.fromkeys(name for panel in panels for name in panel.legend))
     tall = max((panel.height for panel in panels), default=0)
     rows = math.ceil(len(panels) / columns)
-    width = columns * WIDTH
+    width = columns * wide
     foot = LEGEND * math.ceil(len(legend) / _in_a_row(width))
     height = HEAD + rows * tall + foot
     parts = [
@@ -68,15 +67,15 @@ def draw(title: str, panels: Sequence[Panel], columns: int) -> str:
         f'<text x="10" y="22" font-size="15">{escape(title)}</text>',
     ]
     for number, panel in enumerate(panels):
-        x, y = number % columns * WIDTH, number // columns * tall + HEAD
-        parts += [f'<g transform="translate({x} {y})">', *_panel(panel, legend), "</g>"]
+        x, y = number % columns * wide, number // columns * tall + HEAD
+        parts += [f'<g transform="translate({x} {y})">', *_panel(panel, legend, wide), "</g>"]
     parts += _legend(legend, width, HEAD + rows * tall)
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-def _panel(panel: Panel, legend: Sequence[str]) -> Iterator[str]:
+def _panel(panel: Panel, legend: Sequence[str], wide: int) -> Iterator[str]:
     longest = max((bar.length for bar in panel.bars), default=0.0) or 1.0
-    scale = (WIDTH - LABELS - RIGHT) / longest
+    scale = (wide - LABELS - RIGHT) / longest
     heading = f"{panel.title} ({panel.unit})"
     yield f'<text x="10" y="20" font-weight="bold">{escape(heading)}</text>'
     for number, bar in enumerate(panel.bars):
@@ -85,19 +84,15 @@ def _panel(panel: Panel, legend: Sequence[str]) -> Iterator[str]:
             f'<text x="{LABELS - 6}" y="{y + 10}" text-anchor="end" fill="#333">'
             f"{escape(bar.label)}</text>"
         )
-        x = float(LABELS)
+        x, plain = float(LABELS), COLOURS[0] if bar.ours else OTHER
         for name, value in bar.parts.items():
-            colour = COLOURS[legend.index(name) % len(COLOURS)] if name else _colour_of(bar)
+            colour = COLOURS[legend.index(name) % len(COLOURS)] if name else plain
             yield (
                 f'<rect x="{x:.1f}" y="{y}" width="{value * scale:.1f}" height="{BAR}" '
                 f'fill="{colour}"/>'
             )
             x += value * scale
         yield f'<text x="{x + 4:.1f}" y="{y + 10}" fill="#333">{figure(bar.length)}</text>'
-
-
-def _colour_of(bar: Bar) -> str:
-    return COLOURS[0] if bar.label.startswith(OURS) else OTHER
 
 
 def _in_a_row(width: int) -> int:

@@ -29,6 +29,11 @@ def size_text(size: int) -> str:
     return f"{size} B"
 
 
+def figure_text(value: float | None, digits: int) -> str:
+    """A figure; nothing where there is none."""
+    return "" if value is None else f"{value:.{digits}f}"
+
+
 def spread_text(spread: Spread, scale: float, digits: int) -> str:
     """The median, with lowest and highest in brackets where they can be told apart."""
     median, low, high = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,8 +12,11 @@ from benchmarks import (
     cases_compression,
     cases_files,
     cases_fleet,
+    cases_load,
+    cases_many,
     cases_media,
     cases_policies,
+    cases_stages,
     cases_storage,
 )
 from benchmarks.apart import apart
@@ -22,10 +25,14 @@ from benchmarks.cases_broker import ThroughBroker
 from benchmarks.cases_compression import Compression
 from benchmarks.cases_files import OneFile
 from benchmarks.cases_fleet import Fleet
+from benchmarks.cases_load import Load
+from benchmarks.cases_many import ManyFiles
 from benchmarks.cases_media import Thumbnails
+from benchmarks.cases_stages import Stages
 from benchmarks.cases_tools import Comparison
 from benchmarks.contents import TEXT, content
 from benchmarks.deployment import Deployment
+from benchmarks.lot import Lot
 from benchmarks.measure import GB, GIB, MB, MIB, Block
 
 GROUPS = (
@@ -33,6 +40,9 @@ GROUPS = (
     cases_files.GROUP,
     cases_fleet.GROUP,
     cases_broker.GROUP,
+    cases_many.GROUP,
+    cases_load.GROUP,
+    cases_stages.GROUP,
 )
 """What is measured when nothing is said."""
 APART = (
@@ -56,15 +66,20 @@ _PER_ROW = 2 * 1024
 class Plan:
     """How much is measured, and how often.
 
-    Files go there and back in each of the sizes of `times`, so often in a round. `objects` are
-    those that policies decide on. Thumbnails are made of so many `pictures`. `content` are the
-    bytes of each kind that are compressed alone, `text` those of the file that is compressed
-    on its way.
+    Files go there and back in each of the sizes of `times`, so often in a round; `lots` are of
+    many files, for fleets of so many `processes`. So many transfers are `at_once`, and `empties`
+    one after the other. `objects` are those that policies decide on. Thumbnails are made of so
+    many `pictures`. `content` are the bytes of each kind that are compressed alone, `text` those
+    of the file that is compressed on its way.
     """
 
     name: str
     rounds: int
     times: Mapping[int, int]
+    lots: Sequence[Lot]
+    processes: Sequence[int]
+    at_once: Sequence[int]
+    empties: int
     objects: int
     pictures: int
     content: int
@@ -85,6 +100,10 @@ FULL = Plan(
     "full",
     rounds=3,
     times={MB: 10, 10 * MB: 5, 100 * MB: 2, GB: 1},
+    lots=(Lot(10_000, 10_000 // 3, 1_000 // 3), Lot(MB, 1_000 // 3, 300 // 3)),
+    processes=(1, 4, 16),
+    at_once=(1, 10, 100, 1_000),
+    empties=100,
     objects=1_000_000,
     pictures=8,
     content=48 * MIB,
@@ -94,6 +113,10 @@ QUICK = Plan(
     "quick",
     rounds=1,
     times={MB: 3, 10 * MB: 2, 100 * MB: 1},
+    lots=(Lot(10_000, 300, 100), Lot(MB, 50, 20)),
+    processes=(4,),
+    at_once=(1, 10, 100),
+    empties=20,
     objects=100_000,
     pictures=2,
     content=16 * MIB,
@@ -142,6 +165,7 @@ def blocks(
     folder: Path,
     cargo: Files,
     comparison: Comparison,
+    many_files: ManyFiles,
     through_broker: ThroughBroker,
     thumbnails: Thumbnails,
     only: Collection[str],
@@ -149,6 +173,7 @@ def blocks(
     """Everything to measure, or of it `only` some groups; makes the files that it takes."""
     small_parts, large_parts = (Fleet(deployment, size) for size in PART_SIZES)
     cpu, one_file = deployment.watch.cpu, OneFile(deployment, folder, comparison)
+    load = Load(deployment, plan.at_once)
     everything: Mapping[str, Callable[[], list[Block]]] = {
         cases_storage.GROUP: lambda: [cases_storage.block(deployment, cargo.largest, cpu)],
         cases_files.GROUP: lambda: [one_file.block(cargo.tiny, cargo.sizes, plan.times)],
@@ -157,6 +182,9 @@ def blocks(
             large_parts.block(cargo.tiny, [cargo.largest]),
         ],
         cases_broker.GROUP: lambda: [through_broker.block(cargo.largest)],
+        cases_many.GROUP: lambda: many_files.blocks(cargo.tiny),
+        cases_load.GROUP: lambda: [load.block(cargo.tiny)],
+        cases_stages.GROUP: lambda: [Stages(deployment, plan.empties).block(cargo.tiny)],
         cases_policies.GROUP: lambda: [cases_policies.block(deployment, plan.objects)],
         cases_media.GROUP: lambda: [thumbnails.block()],
         cases_compression.GROUP: lambda: [

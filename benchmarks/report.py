@@ -9,7 +9,14 @@ from pathlib import Path
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 
-from benchmarks import report_broker, report_files, report_media
+from benchmarks import (
+    report_broker,
+    report_files,
+    report_load,
+    report_many,
+    report_media,
+    report_stages,
+)
 from benchmarks.grid import Grid, size_text, spread_text
 from benchmarks.measure import Summary
 from benchmarks.results import Results, Target, mover_cpu, other_cpu, server_cpu
@@ -18,6 +25,9 @@ from benchmarks.section import Section
 SECTIONS: Sequence[Section] = (
     report_files.SECTION,
     report_broker.SECTION,
+    report_many.SECTION,
+    report_load.SECTION,
+    report_stages.SECTION,
 )
 """Groups whose figures have tables of their own; those of others are speed or latency."""
 
@@ -26,9 +36,9 @@ NOTES = (
     "the page cache; what is written goes there too. Outstanding writes are flushed before each "
     "measurement.",
     "MB is 10^6 bytes, MiB is 2^20. A figure is the median; lowest and highest are in brackets.",
-    "CPU is seconds a GB, the mean of all measurements: of whoever moves the bytes (worker with its "
-    "children, tool, or client); of the storage server, which computes the MD5 of every upload; and "
-    "of PostgreSQL, Valkey and RabbitMQ together.",
+    "CPU is seconds a GB, the mean of all measurements: of whoever moves the bytes (worker with "
+    "its children, tool, or client); of the storage server, which computes the MD5 of every "
+    "upload; and of PostgreSQL, Valkey and RabbitMQ together.",
     "The fleet is timed from `.delay()` to the result. That includes SHA-256 and MD5 of the whole, "
     "MD5 of every part against its ETag, the ledger, and for a download also fsync, which the "
     "tools leave out. Row-level security decides on the fleet's and the object store's requests, "
@@ -70,7 +80,7 @@ def write_markdown(results: Results, path: Path) -> None:
     """Write the tables with what is needed to read them, and the pictures beside the file."""
     about = {**results.run, **results.machine}
     policies = POLICY_NOTES if results.policies else ()
-    own = [note for section in _measured(results) for note in section.notes]
+    own = [note for section in _measured(results) for note in section.notes(results)]
     notes = (*NOTES, *own, *policies, *report_media.notes(results), *results.remarks)
     held = [f"- {'met' if t.met else '**missed**'}: {t.text}" for t in targets(results)]
     sections = [

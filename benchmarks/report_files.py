@@ -10,7 +10,8 @@ from benchmarks.cases_files import GROUP, RIVALS
 from benchmarks.cases_fleet import GROUP as FLEET
 from benchmarks.deployment import BROKER_BEFORE, BROKER_PEAK
 from benchmarks.drawing import Bar, Panel, draw
-from benchmarks.grid import Grid, size_text, spread_text
+from benchmarks.grid import Grid, figure_text, size_text, spread_text
+from benchmarks.library import DIRECT
 from benchmarks.measure import Summary
 from benchmarks.results import Results, Target, mover_cpu, server_cpu
 from benchmarks.section import Section
@@ -19,13 +20,14 @@ MOST_CPU = {"upload": 4.5, "download": 3.5}
 """CPU-seconds of the fleet on a GB."""
 TIMES_FASTER = 10
 """Than through the broker, with at most one so-many-th of its memory."""
+OURS = (FLEET, DIRECT)
 PICTURE = "one-file"
-NOTES = (
+NOTE = (
     "One file: the tools and curl are programs that are started for every file, which counts; the "
     "fleet, the direct client (`argosy.Client`) and supabase-py are in processes that run already, "
     "as an agent's is. CPU is that of whoever moves the bytes: of the fleet the workers' alone. "
     "The memory is that of the largest process of it; the fleet has one for each child. A tool is "
-    "looked at every 10 ms, so of the shortest nothing is said.",
+    "looked at every 10 ms, so of the shortest nothing is said."
 )
 
 
@@ -38,7 +40,7 @@ def grids(results: Results) -> Sequence[Grid]:
 
 def _row(summary: Summary) -> Sequence[str]:
     series, peak = summary.series, summary.peak
-    cpu = [_figure(of(summary), 1) for of in (mover_cpu, server_cpu)]
+    cpu = [figure_text(of(summary), 1) for of in (mover_cpu, server_cpu)]
     return (
         series.action,
         size_text(series.size),
@@ -46,13 +48,9 @@ def _row(summary: Summary) -> Sequence[str]:
         spread_text(summary.rate, 1e6, 1 if summary.rate.high < 100e6 else 0),
         spread_text(summary.seconds, 1, 3 if summary.seconds.high < 1 else 2),
         *cpu,
-        _figure(None if peak is None else peak / 1e6, 0),
+        figure_text(None if peak is None else peak / 1e6, 0),
         f"{len(summary.samples)}",
     )
-
-
-def _figure(value: float | None, digits: int) -> str:
-    return "" if value is None else f"{value:.{digits}f}"
 
 
 def targets(results: Results) -> Sequence[Target]:
@@ -128,7 +126,7 @@ def pictures(results: Results) -> Mapping[str, str]:
     for action in MOST_CPU:
         for size in sorted({s.series.size for s in ours}):
             bars = [
-                Bar.of(s.series.subject, s.rate.median / 1e6)
+                Bar.of(s.series.subject, s.rate.median / 1e6, ours=s.series.subject in OURS)
                 for s in ours
                 if (s.series.action, s.series.size) == (action, size)
             ]
@@ -137,4 +135,4 @@ def pictures(results: Results) -> Mapping[str, str]:
     return {PICTURE: draw("One file: more is faster", panels, columns)} if panels else {}
 
 
-SECTION = Section(GROUP, grids, NOTES, targets, pictures)
+SECTION = Section(GROUP, grids, lambda _: [NOTE], targets, pictures)

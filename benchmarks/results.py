@@ -11,8 +11,11 @@ from benchmarks import (
     cases_compression,
     cases_files,
     cases_fleet,
+    cases_load,
+    cases_many,
     cases_media,
     cases_policies,
+    cases_stages,
     cases_storage,
     gains,
 )
@@ -24,14 +27,17 @@ from benchmarks.processes import Watched
 
 LEAST_RATE = 300e6
 MOST_MEMORY = 200e6
-_FLEETS = (cases_fleet.GROUP, cases_files.GROUP)
+_FLEETS = (cases_fleet.GROUP, cases_files.GROUP, cases_load.GROUP, cases_many.GROUP)
 _OURS = (CLIENT, WORKER, STORAGE, "beat", DIRECT)
 _TABLES_OF_THEIR_OWN = {
     cases_broker.GROUP,
     cases_compression.GROUP,
     cases_files.GROUP,
+    cases_load.GROUP,
+    cases_many.GROUP,
     cases_media.GROUP,
     cases_policies.GROUP,
+    cases_stages.GROUP,
 }
 LATENCY_UP_TO = MIB
 """Files up to this size show how long a transfer takes, larger ones how fast it is."""
@@ -64,6 +70,11 @@ class Results:
     summaries: Sequence[Summary]
     peaks: Mapping[Watched, int]
     remarks: Sequence[str]
+
+    @property
+    def cores(self) -> int:
+        """Of the machine."""
+        return int(self.machine.get("cores", 1))
 
     @property
     def rates(self) -> list[Summary]:

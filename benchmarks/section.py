@@ -9,6 +9,10 @@ from benchmarks.grid import Grid
 from benchmarks.results import Results, Target
 
 
+def _no_notes(_results: Results) -> Sequence[str]:
+    return ()
+
+
 def _no_targets(_results: Results) -> Sequence[Target]:
     return ()
 
@@ -26,6 +30,6 @@ class Section:
 
     group: str
     grids: Callable[[Results], Sequence[Grid]]
-    notes: Sequence[str] = ()
+    notes: Callable[[Results], Sequence[str]] = _no_notes
     targets: Callable[[Results], Sequence[Target]] = _no_targets
     pictures: Callable[[Results], Mapping[str, str]] = _no_pictures
