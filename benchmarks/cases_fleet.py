@@ -17,7 +17,6 @@ from benchmarks.measure import MIB, Block, Case, Sample, Series, timed_alone
 from tasks import transfer
 
 GROUP = "fleet"
-LATENCY_SAMPLES = 50
 _RESULT_SECONDS = 600
 ENCODINGS: Sequence[Encoding | None] = (None, "zstd", "gzip")
 _WARM_UP = 8
@@ -32,11 +31,11 @@ class Fleet:
         self._part_size = part_size
         self.name = GROUP if part_size is None else f"fleet, parts of {part_size // MIB} MiB"
 
-    def block(self, tiny: Cargo, cargos: Sequence[Cargo], *, latency: bool = False) -> Block:
-        """Round trips of the cargos; with `latency` also many of the tiny one."""
+    def block(self, tiny: Cargo, cargos: Sequence[Cargo], *, latencies: int = 0) -> Block:
+        """Round trips of the cargos, and so many of the tiny one for its latency."""
         cases: list[Case] = [partial(self.round_trip, GROUP, cargo) for cargo in cargos]
-        if latency:
-            cases.insert(0, partial(self._latency, tiny))
+        if latencies:
+            cases.insert(0, partial(self._latency, tiny, latencies))
         return Block(self.name, partial(self.running, tiny), cases)
 
     def compressing(self, tiny: Cargo, cargo: Cargo) -> Block:
@@ -84,8 +83,8 @@ class Fleet:
         yield sample
         self._tidy(cargo, reference, arrived)
 
-    def _latency(self, tiny: Cargo) -> Iterator[Sample]:
-        for _ in range(LATENCY_SAMPLES):
+    def _latency(self, tiny: Cargo, times: int) -> Iterator[Sample]:
+        for _ in range(times):
             yield from self._latency_of_one(tiny)
 
     def _latency_of_one(self, tiny: Cargo) -> Iterator[Sample]:

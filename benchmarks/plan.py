@@ -66,16 +66,17 @@ _PER_ROW = 2 * 1024
 class Plan:
     """How much is measured, and how often.
 
-    Files go there and back in each of the sizes of `times`, so often in a round; `lots` are of
-    many files, for fleets of so many `processes`. So many transfers are `at_once`, and `empties`
-    one after the other. `objects` are those that policies decide on. Thumbnails are made of so
-    many `pictures`. `content` are the bytes of each kind that are compressed alone, `text` those
-    of the file that is compressed on its way.
+    Files go there and back in each of the sizes of `times`, so often in a round, and a tiny one
+    for its `latencies`; `lots` are of many files, for fleets of so many `processes`. So many
+    transfers are `at_once`, and `empties` one after the other. `objects` are those that policies
+    decide on. Thumbnails are made of so many `pictures`. `content` are the bytes of each kind
+    that are compressed alone, `text` those of the file that is compressed on its way.
     """
 
     name: str
     rounds: int
     times: Mapping[int, int]
+    latencies: int
     lots: Sequence[Lot]
     processes: Sequence[int]
     at_once: Sequence[int]
@@ -100,6 +101,7 @@ FULL = Plan(
     "full",
     rounds=3,
     times={MB: 10, 10 * MB: 5, 100 * MB: 2, GB: 1},
+    latencies=50,
     lots=(Lot(10_000, 10_000 // 3, 1_000 // 3), Lot(MB, 1_000 // 3, 300 // 3)),
     processes=(1, 4, 16),
     at_once=(1, 10, 100, 1_000),
@@ -113,6 +115,7 @@ QUICK = Plan(
     "quick",
     rounds=1,
     times={MB: 3, 10 * MB: 2, 100 * MB: 1},
+    latencies=10,
     lots=(Lot(10_000, 300, 100), Lot(MB, 50, 20)),
     processes=(4,),
     at_once=(1, 10, 100),
@@ -178,7 +181,7 @@ def blocks(
         cases_storage.GROUP: lambda: [cases_storage.block(deployment, cargo.largest, cpu)],
         cases_files.GROUP: lambda: [one_file.block(cargo.tiny, cargo.sizes, plan.times)],
         cases_fleet.GROUP: lambda: [
-            small_parts.block(cargo.tiny, [cargo.largest], latency=True),
+            small_parts.block(cargo.tiny, [cargo.largest], latencies=plan.latencies),
             large_parts.block(cargo.tiny, [cargo.largest]),
         ],
         cases_broker.GROUP: lambda: [through_broker.block(cargo.largest)],

@@ -20,9 +20,9 @@ GROWS = 1.1
 """Times as many a second: less than that is no growth."""
 NOTE = (
     "Load: so many uploads are sent at once, and the time ends with the last result. Percent "
-    "are of all cores: those of the workers, the storage server, PostgreSQL, RabbitMQ, Valkey, and "
-    "the process that sends. A wait is from the row that accepts a transfer to its turn, done is from "
-    "publish to completed."
+    "are of all cores: those of the workers, the storage server, PostgreSQL, RabbitMQ, Valkey, "
+    "and the process that sends. A wait is from the row that accepts a transfer to its turn, "
+    "done is from publish to completed."
 )
 COST_NOTE = (
     f"What one costs is counted over {COUNTED} uploads, and what the servers do by the clock is "
