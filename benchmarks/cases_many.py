@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
-from math import ceil
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -106,15 +105,14 @@ class ManyFiles:
         )
 
     def _at_a_time(self, lot: Lot, children: int) -> Iterator[Sample]:
-        """As many messages as there are processes to take them, or more."""
+        """As few messages as they take."""
         ask = vars(transfer).get("upload_many")
         if ask is None:
             self.remarks = ["This fleet has no transfer.upload_many: not measured"]
             return
         paths = self._fresh(lot, lot.count)
-        size = min(AT_A_TIME, ceil(len(paths) / children))
         subject = f"fleet, upload_many, {_processes(children)}"
-        yield from self._measure(lot, subject, paths, partial(_send_many, ask, size))
+        yield from self._measure(lot, subject, paths, partial(_send_many, ask))
 
     def _measure(
         self,
@@ -163,11 +161,11 @@ def _send_each(paths: Sequence[Path]) -> tuple[Published, Sequence[Any]]:
     return published, [one.get(timeout=_SECONDS) for one in sent]
 
 
-def _send_many(ask: Any, size: int, paths: Sequence[Path]) -> tuple[Published, Sequence[Any]]:
+def _send_many(ask: Any, paths: Sequence[Path]) -> tuple[Published, Sequence[Any]]:
     published: dict[str, float] = {}
     sent = []
-    for at in range(0, len(paths), size):
-        page = [str(path) for path in paths[at : at + size]]
+    for at in range(0, len(paths), AT_A_TIME):
+        page = [str(path) for path in paths[at : at + AT_A_TIME]]
         published |= dict.fromkeys(page, time.time())
         sent.append(ask.delay(page))
     return published, [one for each in sent for one in each.get(timeout=_SECONDS)]
