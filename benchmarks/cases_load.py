@@ -26,6 +26,8 @@ COUNTED = 100
 WAIT, WAIT_P99 = "s from accepted to begun, median", "s from accepted to begun, p99"
 TOOK, TOOK_P99 = "s from publish to completed, median", "s from publish to completed, p99"
 _SECONDS = 900
+_ROUNDS = 2
+"""A thousand at once take their time."""
 _SAMPLES = 20
 _AT_LEAST = 50
 """Transfers that are enough for a figure, where they are few at once."""
@@ -43,7 +45,8 @@ class Load:
     def block(self, tiny: Cargo) -> Block:
         """From few to many; and what one costs."""
         cases: list[Case] = [partial(self._case, count) for count in self._at_once]
-        return Block(GROUP, partial(self._fleet.running, tiny), [*cases, self._cost])
+        running = partial(self._fleet.running, tiny)
+        return Block(GROUP, running, [*cases, self._cost], rounds=_ROUNDS)
 
     def _case(self, count: int) -> Iterator[Sample]:
         for _ in range(min(_SAMPLES, -(-_AT_LEAST // count))):

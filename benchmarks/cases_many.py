@@ -14,7 +14,7 @@ from uuid import uuid4
 from benchmarks.cargo import BenchmarkFailed, Cargo
 from benchmarks.cases_fleet import Fleet
 from benchmarks.cases_tools import Comparison
-from benchmarks.deployment import BUCKET, WORKER, Deployment
+from benchmarks.deployment import BUCKET, CHILDREN, WORKER, Deployment
 from benchmarks.grid import size_text
 from benchmarks.lot import Lot, fill, freshen
 from benchmarks.measure import MB, Block, Case, Sample, Series, percentile
@@ -110,7 +110,7 @@ class ManyFiles:
         if ask is None:
             self.remarks = ["This fleet has no transfer.upload_many: not measured"]
             return
-        paths = self._fresh(lot, lot.count)
+        paths = self._fresh(lot, lot.count if children == CHILDREN else lot.elsewhere)
         subject = f"fleet, upload_many, {_processes(children)}"
         yield from self._measure(lot, subject, paths, partial(_send_many, ask))
 

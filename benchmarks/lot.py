@@ -13,11 +13,15 @@ _FRESH = 16
 
 @dataclass(frozen=True)
 class Lot:
-    """So many files in a round; the fleet is asked one by one for no more than `by_one`."""
+    """So many files in a round; one by one, the fleet is asked for no more than `by_one`.
+
+    Fleets of unusual sizes are asked for no more than `elsewhere`.
+    """
 
     size: int
     count: int
     by_one: int
+    elsewhere: int
 
 
 def fill(folder: Path, size: int, count: int) -> Sequence[Path]:
