@@ -8,12 +8,15 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
+import psutil
+
 from argosy import FileReference
 from benchmarks.cargo import BenchmarkFailed, Cargo
 from benchmarks.cases_fleet import Fleet
 from benchmarks.cases_tools import CURL, Comparison
 from benchmarks.curl import Curl
 from benchmarks.deployment import Deployment
+from benchmarks.grid import size_text
 from benchmarks.libraries import LibraryProcess, library
 from benchmarks.library import DIRECT, SUPABASE
 from benchmarks.measure import Block, Sample, Series
@@ -22,6 +25,9 @@ from benchmarks.processes import TOOL
 GROUP = "one file"
 RIVALS = ("rclone", "s5cmd", "aws")
 """Whom the fleet is held against."""
+
+_IN_MEMORY = 3
+"""Times a file's size: what supabase-py takes, and some to spare."""
 
 Mover = Callable[[Cargo], Iterator[Sample]]
 
@@ -46,12 +52,16 @@ class OneFile:
             yield from mover(cargo)
 
     def _movers(self) -> Sequence[Mover]:
-        tools = [
-            partial(self._comparison.round_trip, tool, GROUP) for tool in self._comparison.present
-        ]
-        curl = [self._by_curl] if shutil.which(CURL) else []
-        fleet = partial(self._fleet.round_trip, GROUP)
-        return [fleet, self._by_client, self._by_supabase, *tools, *curl]
+        others: dict[str, Mover] = {SUPABASE: self._by_supabase}
+        for tool in self._comparison.present:
+            others[tool.name] = partial(self._comparison.round_trip, tool, GROUP)
+        if shutil.which(CURL):
+            others[CURL] = self._by_curl
+        attempts = [partial(self._attempt, name, mover) for name, mover in others.items()]
+        return [partial(self._fleet.round_trip, GROUP), self._by_client, *attempts]
+
+    def _attempt(self, name: str, mover: Mover, cargo: Cargo) -> Iterator[Sample]:
+        return self._comparison.attempt(name, mover(cargo))
 
     @contextmanager
     def _running(self, tiny: Cargo) -> Iterator[None]:
@@ -80,6 +90,12 @@ class OneFile:
 
     def _by_supabase(self, cargo: Cargo) -> Iterator[Sample]:
         """In one stream each way, as it does; the download is in memory as a whole."""
+        if cargo.size * _IN_MEMORY > psutil.virtual_memory().available:
+            self._comparison.remarks.append(
+                f"{SUPABASE} holds a download in memory more than twice: {size_text(cargo.size)} "
+                "are too many for it on this machine"
+            )
+            return
         theirs, back = self._libraries[SUPABASE], self._folder / "supabase-py.back"
         key, token = f"{self._deployment.agent_id}/supabase-py", self._deployment.token()
         told = {"key": key, "token": token}

@@ -73,19 +73,24 @@ class Comparison:
         absent = [tool.name for tool in known if tool not in self.present]
         absent += [name for name in (CURL,) if not shutil.which(name)]
         self.remarks = [f"{name} is not installed: skipped" for name in absent]
+        self._failed: set[str] = set()
 
-    def round_trip(self, tool: Tool, group: str, cargo: Cargo) -> Iterator[Sample]:
-        """A tool that fails is not measured again; ours are what must work."""
-        if tool not in self.present:
+    def attempt(self, name: str, samples: Iterator[Sample]) -> Iterator[Sample]:
+        """What a tool or library brings; one that fails is not measured again.
+
+        Ours are what must work.
+        """
+        if name in self._failed:
             return
         try:
-            yield from self._round_trip(tool, group, cargo)
+            yield from samples
         except BenchmarkFailed as error:
-            self.present.remove(tool)
-            self.remarks.append(f"{tool.name} failed and is not measured to the end")
+            self._failed.add(name)
+            self.remarks.append(f"{name} failed and is not measured to the end")
             _log.warning("%s", error)  # may name paths, so it is not for the report
 
-    def _round_trip(self, tool: Tool, group: str, cargo: Cargo) -> Iterator[Sample]:
+    def round_trip(self, tool: Tool, group: str, cargo: Cargo) -> Iterator[Sample]:
+        """There and back by one of them."""
         key = f"{self._deployment.agent_id}/{tool.name}"
         there, back = f"{tool.remote}/{key}", self._folder / f"{tool.name}.back"
         ways = (("upload", str(cargo.path), there), ("download", there, str(back)))

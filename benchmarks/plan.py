@@ -56,6 +56,8 @@ PART_SIZES = (16 * MIB, 64 * MIB)
 
 _COPIES = 4
 """Of the largest file, at once: itself, its object (and its parts), and what came back."""
+_COPIES_OF_LOTS = 8
+"""Of many files; the small ones stay where they were sent."""
 _SERVERS = 2 * GIB
 """Databases, brokers, logs."""
 _PER_ROW = 2 * 1024
@@ -94,7 +96,10 @@ class Plan:
     @property
     def disk(self) -> int:
         """Bytes of disk that the run needs."""
-        return _COPIES * self.largest + self.text + _PER_ROW * self.objects + _SERVERS
+        files = _COPIES * self.largest + _COPIES_OF_LOTS * sum(
+            lot.size * lot.count for lot in self.lots
+        )
+        return files + self.text + _PER_ROW * self.objects + _SERVERS
 
 
 FULL = Plan(
