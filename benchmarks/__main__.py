@@ -112,7 +112,8 @@ def _measure(
     }
     compares = {cases_files.GROUP, cases_many.GROUP} & set(only)
     absent = comparison.remarks if compares else []
-    remarks = [*absent, *many_files.remarks, *through_broker.remarks, *thumbnails.remarks]
+    found = [*absent, *many_files.remarks, *through_broker.remarks, *thumbnails.remarks]
+    remarks = list(dict.fromkeys(found))
     return Results(how, about, measure.summarize(samples), watch.peaks, remarks)
 
 
