@@ -58,10 +58,10 @@ class Fleet:
     def running(self, tiny: Cargo, children: int = CHILDREN) -> Iterator[None]:
         """Workers that have moved something before."""
         with self._deployment.fleet(self._part_size, children):
-            self._warm_up(tiny, children)
+            self.warm_up(tiny, children)
             yield
 
-    def _warm_up(self, tiny: Cargo, children: int) -> None:
+    def warm_up(self, tiny: Cargo, children: int = CHILDREN) -> None:
         """Keep all children busy at once, so that each makes its connections unmeasured."""
         each = _WARM_UP if children <= CHILDREN else _WARM_UP // 2
         sent = [transfer.upload.delay(str(tiny.path)) for _ in range(each * children)]

@@ -67,7 +67,7 @@ class Comparison:
     def __init__(self, deployment: Deployment, folder: Path) -> None:
         self._deployment = deployment
         self._folder = folder
-        self._environment = _environment(deployment, folder)
+        self._environment = environment(deployment, folder)
         known = tools(deployment.s3_url)
         self.present = [tool for tool in known if shutil.which(tool.name)]
         absent = [tool.name for tool in known if tool not in self.present]
@@ -109,7 +109,7 @@ class Comparison:
         return self._deployment.run(command, environment=self._environment)
 
 
-def _environment(deployment: Deployment, folder: Path) -> Mapping[str, str]:
+def environment(deployment: Deployment, folder: Path) -> Mapping[str, str]:
     """Settings and keys of the tools; what the user has set up for them is not read."""
     aws_config = folder / "aws-config"
     aws_config.write_text(_AWS_CONFIG)

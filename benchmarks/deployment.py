@@ -80,11 +80,12 @@ class Deployment:
         """The agent's access token, good for some minutes."""
         return self._session.token()
 
-    def store(self) -> ObjectStore:
-        """Storage, as the agent sees it."""
+    def store(self, url: str = "") -> ObjectStore:
+        """Storage, as the agent sees it, at its own address or through another."""
         environment = self.stack.environment
+        s3_url = f"{url or self.stack.supabase.url}/storage/v1/s3"
         endpoint = Endpoint(
-            self.s3_url, environment["SUPABASE_PROJECT_REF"], environment["SUPABASE_ANON_KEY"]
+            s3_url, environment["SUPABASE_PROJECT_REF"], environment["SUPABASE_ANON_KEY"]
         )
         return ObjectStore(endpoint, self.token)
 
@@ -98,9 +99,15 @@ class Deployment:
         ControlPlane(self.stack.supabase.url, self._service_key).remove(BUCKET, keys)
 
     @contextmanager
-    def fleet(self, part_size: int | None = None, children: int = CHILDREN) -> Iterator[None]:
-        """A worker of so many processes, and beat; parts have this size, or the usual one."""
-        settings = {} if part_size is None else {"ARGOSY_PART_SIZE": str(part_size)}
+    def fleet(
+        self, part_size: int | None = None, children: int = CHILDREN, **settings: str
+    ) -> Iterator[None]:
+        """A worker of so many processes, with these settings, and beat.
+
+        Parts have this size, or the usual one.
+        """
+        if part_size is not None:
+            settings["ARGOSY_PART_SIZE"] = str(part_size)
         self._worker = self.stack.start_worker("fleet", children, **settings)
         self._beat = self.stack.start_beat()
         try:
