@@ -112,7 +112,8 @@ def _against_broker(results: Results) -> Iterator[Target]:
 
 def memory_taken(summary: Summary) -> float:
     """The most that the broker took during one of these, in bytes."""
-    return max(s.facts.get(BROKER_PEAK, 0) - s.facts.get(BROKER_BEFORE, 0) for s in summary.samples)
+    taken = (s.facts.get(BROKER_PEAK, 0) - s.facts.get(BROKER_BEFORE, 0) for s in summary.samples)
+    return max(0.0, *taken)
 
 
 def _rate(summary: Summary) -> str:
