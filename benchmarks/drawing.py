@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
-WIDTH, LABELS, RIGHT = 340, 128, 50
+BARS, RIGHT, LETTER = 160, 50, 6.6
 BAR, GAP, TOP, HEAD, LEGEND = 13, 5, 34, 32, 22
 COLOURS = ("#3366aa", "#cc6633", "#339966", "#993377", "#b09020", "#555555", "#44aabb", "#aa4444")
 OTHER = "#a8b4c4"
@@ -52,8 +52,13 @@ class Panel:
         return TOP + len(self.bars) * (BAR + GAP) + 8
 
 
-def draw(title: str, panels: Sequence[Panel], columns: int, *, wide: int = WIDTH) -> str:
-    """The picture: so many panels in a row, each so `wide`, and one legend for all."""
+def draw(title: str, panels: Sequence[Panel], columns: int, *, longest: int = BARS) -> str:
+    """The picture: so many panels in a row, and one legend for all.
+
+    The longest bar of each panel has this length, in pixels.
+    """
+    labels = _room_for(panels)
+    wide = labels + longest + RIGHT
     legend = list(dict.fromkeys(name for panel in panels for name in panel.legend))
     tall = max((panel.height for panel in panels), default=0)
     rows = math.ceil(len(panels) / columns)
@@ -68,23 +73,30 @@ def draw(title: str, panels: Sequence[Panel], columns: int, *, wide: int = WIDTH
     ]
     for number, panel in enumerate(panels):
         x, y = number % columns * wide, number // columns * tall + HEAD
-        parts += [f'<g transform="translate({x} {y})">', *_panel(panel, legend, wide), "</g>"]
+        parts += [
+            f'<g transform="translate({x} {y})">',
+            *_panel(panel, legend, labels, longest),
+            "</g>",
+        ]
     parts += _legend(legend, width, HEAD + rows * tall)
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-def _panel(panel: Panel, legend: Sequence[str], wide: int) -> Iterator[str]:
-    longest = max((bar.length for bar in panel.bars), default=0.0) or 1.0
-    scale = (wide - LABELS - RIGHT) / longest
+def _room_for(panels: Sequence[Panel]) -> int:
+    return 20 + round(LETTER * max(len(bar.label) for panel in panels for bar in panel.bars))
+
+
+def _panel(panel: Panel, legend: Sequence[str], labels: int, length: int) -> Iterator[str]:
+    scale = length / (max((bar.length for bar in panel.bars), default=0.0) or 1.0)
     heading = f"{panel.title} ({panel.unit})"
     yield f'<text x="10" y="20" font-weight="bold">{escape(heading)}</text>'
     for number, bar in enumerate(panel.bars):
         y = TOP + number * (BAR + GAP)
         yield (
-            f'<text x="{LABELS - 6}" y="{y + 10}" text-anchor="end" fill="#333">'
+            f'<text x="{labels - 6}" y="{y + 10}" text-anchor="end" fill="#333">'
             f"{escape(bar.label)}</text>"
         )
-        x, plain = float(LABELS), COLOURS[0] if bar.ours else OTHER
+        x, plain = float(labels), COLOURS[0] if bar.ours else OTHER
         for name, value in bar.parts.items():
             colour = COLOURS[legend.index(name) % len(COLOURS)] if name else plain
             yield (
