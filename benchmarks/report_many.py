@@ -90,7 +90,7 @@ def _target(of: str, ours: Summary, theirs: Summary) -> Target:
 
 def pictures(results: Results) -> Mapping[str, str]:
     """A panel for each size."""
-    found = results.of(GROUP)
+    found = sorted(results.of(GROUP), key=_kind)
     panels = [
         Panel(
             f"files of {of}",
@@ -100,6 +100,12 @@ def pictures(results: Results) -> Mapping[str, str]:
         for of in dict.fromkeys(s.series.of for s in found)
     ]
     return {PICTURE: draw("Many files: more is faster", panels, max(1, len(panels)))}
+
+
+def _kind(summary: Summary) -> tuple[bool, str]:
+    """The tools, then the fleets by how they are asked."""
+    ours = summary.series.mover == WORKER
+    return ours, summary.series.subject.rpartition(",")[0] if ours else ""
 
 
 def _bar(summary: Summary) -> Bar:

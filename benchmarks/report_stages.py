@@ -12,6 +12,7 @@ from benchmarks.results import Results
 from benchmarks.section import Section
 
 PICTURE = "stages"
+_LONG = 600
 NOTE = (
     "Stages are of one upload of no bytes at a time, by the clocks of the sender, the audit and "
     "the result: publish until `.delay()` returns; accept until the row is written; its turn until "
@@ -54,9 +55,8 @@ def pictures(results: Results) -> Mapping[str, str]:
         )
         for summary in results.of(GROUP)
     ]
-    return {
-        PICTURE: draw("An empty transfer, by stage", [Panel("medians", "ms", bars)], 1, wide=760)
-    }
+    panel = Panel("medians", "ms", bars)
+    return {PICTURE: draw("An empty transfer, by stage", [panel], 1, longest=_LONG)}
 
 
 SECTION = Section(GROUP, grids, lambda _: [NOTE], pictures=pictures)
