@@ -18,6 +18,7 @@ from benchmarks import plan as plans
 from benchmarks.cargo import BenchmarkFailed, require_space
 from benchmarks.cases_broker import ThroughBroker
 from benchmarks.cases_media import Thumbnails
+from benchmarks.cases_network import WorseNetwork
 from benchmarks.cases_tools import Comparison
 from benchmarks.deployment import CHILDREN, Deployment, deployment
 from benchmarks.grid import size_text
@@ -83,9 +84,18 @@ def _measure(
     comparison = Comparison(servers, folder, watch.cpu)
     through_broker = ThroughBroker(servers, folder, watch.cpu)
     thumbnails = Thumbnails(servers, folder, plan.pictures)
+    worse_network = WorseNetwork(servers, folder, watch.cpu)
     console.print("Making files …")
     blocks = plans.blocks(
-        plan, servers, cargo, comparison, through_broker, thumbnails, watch.cpu, only
+        plan,
+        servers,
+        cargo,
+        comparison,
+        through_broker,
+        thumbnails,
+        worse_network,
+        watch.cpu,
+        only,
     )
     samples: list[Sample] = []
     with watch.running():
@@ -99,7 +109,7 @@ def _measure(
         "fleet": f"one worker of {CHILDREN} processes",
     }
     absent = comparison.remarks if cases_tools.GROUP in only else []
-    remarks = [*absent, *through_broker.remarks, *thumbnails.remarks]
+    remarks = [*absent, *through_broker.remarks, *thumbnails.remarks, *worse_network.remarks]
     return Results(how, about, measure.summarize(samples), watch.peaks, remarks)
 
 

@@ -60,12 +60,12 @@ class Fleet:
     @contextmanager
     def _running(self, tiny: Cargo) -> Iterator[None]:
         with self._deployment.fleet(self._part_size):
-            self._warm_up(tiny)
+            self.warm_up(tiny)
             yield
 
-    def _warm_up(self, tiny: Cargo) -> None:
+    def warm_up(self, tiny: Cargo, children: int = CHILDREN) -> None:
         """Keep all children busy at once, so that each makes its connections unmeasured."""
-        sent = [transfer.upload.delay(str(tiny.path)) for _ in range(_WARM_UP * CHILDREN)]
+        sent = [transfer.upload.delay(str(tiny.path)) for _ in range(_WARM_UP * children)]
         for each in sent:
             reference = FileReference.parse(each.get(timeout=_RESULT_SECONDS))
             self._deployment.remove(reference.path)

@@ -70,7 +70,7 @@ class Comparison:
         self._deployment = deployment
         self._folder = folder
         self._cpu = cpu
-        self._environment = _environment(deployment, folder)
+        self._environment = environment(deployment, folder)
         known = tools(deployment.s3_url)
         self._present = [tool for tool in known if shutil.which(tool.name)]
         self.remarks = [
@@ -132,7 +132,7 @@ class Comparison:
         self._deployment.run(command, environment=self._environment)
 
 
-def _environment(deployment: Deployment, folder: Path) -> Mapping[str, str]:
+def environment(deployment: Deployment, folder: Path) -> Mapping[str, str]:
     """Settings and keys of the tools; what the user has set up for them is not read."""
     aws_config = folder / "aws-config"
     aws_config.write_text(_AWS_CONFIG)

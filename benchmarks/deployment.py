@@ -69,11 +69,12 @@ class Deployment:
         """The agent's access token, good for some minutes."""
         return self._session.token()
 
-    def store(self) -> ObjectStore:
-        """Storage, as the agent sees it."""
+    def store(self, url: str = "") -> ObjectStore:
+        """Storage, as the agent sees it, at its own address or through another."""
         environment = self.stack.environment
+        s3_url = f"{url or self.stack.supabase.url}/storage/v1/s3"
         endpoint = Endpoint(
-            self.s3_url, environment["SUPABASE_PROJECT_REF"], environment["SUPABASE_ANON_KEY"]
+            s3_url, environment["SUPABASE_PROJECT_REF"], environment["SUPABASE_ANON_KEY"]
         )
         return ObjectStore(endpoint, self.token)
 
@@ -82,9 +83,11 @@ class Deployment:
         ControlPlane(self.stack.supabase.url, self._service_key).remove(BUCKET, [key])
 
     @contextmanager
-    def fleet(self, part_size: int) -> Iterator[None]:
-        """A worker that cuts files into parts of this size, and beat."""
-        self._worker = self.stack.start_worker("fleet", CHILDREN, ARGOSY_PART_SIZE=str(part_size))
+    def fleet(self, part_size: int, children: int = CHILDREN, **settings: str) -> Iterator[None]:
+        """A worker that cuts files into parts of this size, with these settings, and beat."""
+        self._worker = self.stack.start_worker(
+            "fleet", children, ARGOSY_PART_SIZE=str(part_size), **settings
+        )
         self._beat = self.stack.start_beat()
         try:
             yield

@@ -12,6 +12,7 @@ from benchmarks import (
     cases_compression,
     cases_fleet,
     cases_media,
+    cases_network,
     cases_policies,
     cases_storage,
     cases_tools,
@@ -22,6 +23,7 @@ from benchmarks.cases_broker import ThroughBroker
 from benchmarks.cases_compression import Compression
 from benchmarks.cases_fleet import Fleet
 from benchmarks.cases_media import Thumbnails
+from benchmarks.cases_network import WorseNetwork
 from benchmarks.cases_tools import Comparison
 from benchmarks.contents import TEXT, content
 from benchmarks.deployment import Deployment
@@ -35,9 +37,11 @@ GROUPS = (
     cases_policies.GROUP,
     cases_media.GROUP,
     cases_compression.GROUP,
+    cases_network.GROUP,
 )
 TINY = 10 * 1024
 MIDDLE = (10 * MIB, 100 * MIB)
+FAR = 112 * MIB
 PART_SIZES = (16 * MIB, 64 * MIB)
 
 _COPIES = 4
@@ -97,6 +101,11 @@ class Files:
         return make_cargo(self._folder, "largest", self._plan.largest)
 
     @cached_property
+    def far(self) -> Cargo:
+        """For a worse network: just large enough to be moved in parts."""
+        return make_cargo(self._folder, "far", FAR)
+
+    @cached_property
     def text(self) -> Cargo:
         """What can be compressed."""
         with apart() as process:
@@ -114,6 +123,7 @@ def blocks(
     comparison: Comparison,
     through_broker: ThroughBroker,
     thumbnails: Thumbnails,
+    worse_network: WorseNetwork,
     cpu: Cpu,
     only: Collection[str],
 ) -> list[Block]:
@@ -133,5 +143,8 @@ def blocks(
             Compression(plan.content).block(),
             small_parts.compressing(cargo.tiny, cargo.text, cpu),
         ],
+        cases_network.GROUP: lambda: worse_network.blocks(
+            cargo.tiny, cargo.far, whole=plan.name == FULL.name
+        ),
     }
     return [block for group in GROUPS if group in only for block in everything[group]()]

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 
-from benchmarks import report_media
+from benchmarks import report_media, report_network
 from benchmarks.grid import Grid, size_text, spread_text
 from benchmarks.measure import Summary
 from benchmarks.results import Results, mover_cpu, other_cpu, server_cpu
@@ -62,7 +62,8 @@ def write_markdown(results: Results, path: Path) -> None:
     """Write the tables with what is needed to read them."""
     about = {**results.run, **results.machine}
     policies = POLICY_NOTES if results.policies else ()
-    notes = (*NOTES, *policies, *report_media.notes(results), *results.remarks)
+    network = report_network.notes(results.summaries)
+    notes = (*NOTES, *policies, *report_media.notes(results), *network, *results.remarks)
     targets = [f"- {'met' if t.met else '**missed**'}: {t.text}" for t in results.targets]
     sections = [
         "# Benchmark\n\nWritten by `python -m benchmarks`; do not edit.",
@@ -85,6 +86,7 @@ def grids(results: Results) -> list[Grid]:
         Grid("Speed", ("by", "what", "size", "MB/s", "seconds", *cpu, "n"), rates, 2),
         Grid("Latency", ("by", "what", "size", "median ms", "p99 ms", "n"), latencies, 2),
         *report_media.grids(results),
+        report_network.grid(results.summaries),
         Grid("Policies", ("what", "how", "median µs", "p99 µs", "n"), policies, 2),
         Grid("Memory", ("during", "process", "of", "peak MB"), memory, 2),
     ]

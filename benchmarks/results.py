@@ -10,9 +10,11 @@ from benchmarks import (
     cases_compression,
     cases_fleet,
     cases_media,
+    cases_network,
     cases_policies,
     cases_storage,
     gains,
+    report_network,
 )
 from benchmarks.deployment import STORAGE
 from benchmarks.gains import Coding
@@ -21,7 +23,12 @@ from benchmarks.processes import Watched
 
 LEAST_RATE = 300e6
 MOST_MEMORY = 200e6
-_TABLES_OF_THEIR_OWN = {cases_policies.GROUP, cases_media.GROUP, cases_compression.GROUP}
+_TABLES_OF_THEIR_OWN = {
+    cases_policies.GROUP,
+    cases_media.GROUP,
+    cases_compression.GROUP,
+    cases_network.GROUP,
+}
 LATENCY_UP_TO = MIB
 """Files up to this size show how long a transfer takes, larger ones how fast it is."""
 
@@ -95,7 +102,8 @@ class Results:
     @property
     def targets(self) -> list[Target]:
         """What issue 2 asks of these figures."""
-        return [*self._rates_to_reach(), *self._memory_to_keep()]
+        network = [Target(*target) for target in report_network.targets(self.summaries)]
+        return [*self._rates_to_reach(), *self._memory_to_keep(), *network]
 
     def _rates_to_reach(self) -> list[Target]:
         return [
