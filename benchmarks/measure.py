@@ -36,13 +36,16 @@ class Series:
 class Sample:
     """One measurement; `cpu` is CPU-seconds by role, empty where it is too short to tell.
 
-    `stored` is what the bytes came to, where they were compressed.
+    `stored` is what the bytes came to, where they were compressed; `pages` are those that
+    PostgreSQL looked at, and `whole` the tables that it read from end to end.
     """
 
     series: Series
     seconds: float
     cpu: Mapping[str, float] = field(default_factory=dict)
     stored: int | None = None
+    pages: int | None = None
+    whole: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
