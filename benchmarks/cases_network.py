@@ -73,13 +73,13 @@ class WorseNetwork:
         self._folder = folder
         self._cpu = cpu
         self._way: Network | None = None
-        self._measured: set[Place] = set()
-        self._failed: dict[str, int] = {}
+        self._measured: set[tuple[str, Place]] = set()
+        self._failed: list[str] = []
 
     @property
     def remarks(self) -> list[str]:
-        """Who failed where, and how often."""
-        return [f"{what} failed, {times} times" for what, times in self._failed.items()]
+        """Who failed where."""
+        return [f"{what} failed" for what in self._failed]
 
     def blocks(self, tiny: Cargo, cargo: Cargo, *, whole: bool) -> list[Block]:
         """The `whole` of it; or one place, whose connections are four times as wide."""
@@ -173,10 +173,7 @@ class WorseNetwork:
         return self._by_program("rclone", commands, {**known, **settings}, cargo, where)
 
     def _by_supabase_py(self, cargo: Cargo, where: Place) -> Iterator[Sample]:
-        """In one stream, whose rate is given: it is measured in the first round alone."""
-        if where in self._measured:
-            return
-        self._measured.add(where)
+        """In one stream, as it does."""
         key = f"{self._deployment.agent_id}/{SUPABASE_PY}"
         back = self._folder / f"{SUPABASE_PY}.back"
         command = [sys.executable, "-m", "benchmarks.supabase_py"]
@@ -188,7 +185,7 @@ class WorseNetwork:
             "SUPABASE_URL": self._open.url,
             "BENCHMARK_TOKEN": self._deployment.token(),
         }
-        yield from self._by_program(SUPABASE_PY, commands, variables, cargo, where)
+        return self._by_program(SUPABASE_PY, commands, variables, cargo, where)
 
     def _by_program(
         self,
@@ -198,7 +195,13 @@ class WorseNetwork:
         cargo: Cargo,
         where: Place,
     ) -> Iterator[Sample]:
-        """Up and down; who fails on the way up finds the object there all the same."""
+        """Up and down; who fails on the way up finds the object there all the same.
+
+        In the first round alone: the connections say how fast they are.
+        """
+        if (name, where) in self._measured:
+            return
+        self._measured.add((name, where))
         self._open.change(where.conditions)
         key, back = f"{self._deployment.agent_id}/{name}", self._folder / f"{name}.back"
         try:
@@ -219,6 +222,5 @@ class WorseNetwork:
             self._deployment.remove(key)
 
     def _note(self, series: Series, error: BenchmarkFailed) -> None:
-        what = f"{series.subject}, {series.action}, {series.of}"
-        self._failed[what] = self._failed.get(what, 0) + 1
+        self._failed.append(f"{series.subject}, {series.action}, {series.of}")
         _log.info("%s", error)  # may name paths, so it is not for the report

@@ -71,7 +71,8 @@ _LIVE = """INSERT INTO argosy.transfers (id, kind, state, agent_id, request_sha2
         'text/plain', '/spool/report.bin', 80000, 10000, 8, 8, now(), now(),
         CASE WHEN %(state)s::text IN ('failed', 'completed') THEN now() END,
         now() - interval '1 minute',
-        CASE WHEN %(state)s::text = 'completed' THEN now() - n * interval '1 second' END FROM generate_series(1, %(many)s::int) AS n"""
+        CASE WHEN %(state)s::text = 'completed' THEN now() - n * interval '1 second' END
+    FROM generate_series(1, %(many)s::int) AS n"""
 _CALLERS = """INSERT INTO argosy.continuations (task_id, transfer_id, request)
     SELECT id, id, '{}' FROM argosy.transfers WHERE object_name LIKE %(what)s::text || '%%'"""
 _CHUNKS = """INSERT INTO argosy.chunks (transfer_id, number, "offset", length, state, lease_until,

@@ -24,8 +24,8 @@ NOTES = (
     "Network: a connection is late by the round trip, half of it each way, and carries so much "
     "each way; a new one takes two round trips more, as with TCP and TLS 1.3. Packets are not "
     "lost, and TCP does not start slowly: that would cost one stream more than many.",
-    "Network: rclone has four streams, in parts of 16 MiB. supabase-py is measured in the first "
-    "round alone: its one connection says how fast it is.",
+    "Network: rclone has four streams, in parts of 16 MiB. It and supabase-py are measured in the "
+    "first round alone: their connections say how fast they are.",
 )
 
 

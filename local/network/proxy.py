@@ -200,7 +200,7 @@ class _Way:
     def _deliver(self) -> None:
         now, target = self._loop.time(), self._target
         while (due := self._line.next_due) is not None and due <= now:
-            if target.transport is None or target.is_full:
+            if target.transport is None or target.transport.is_closing() or target.is_full:
                 return
             block = self._line.take(now)
             if block is not None:
