@@ -11,6 +11,7 @@ from benchmarks import (
     cases_broker,
     cases_compression,
     cases_fleet,
+    cases_growth,
     cases_media,
     cases_network,
     cases_policies,
@@ -22,6 +23,7 @@ from benchmarks.cargo import Cargo, make_cargo, write_cargo
 from benchmarks.cases_broker import ThroughBroker
 from benchmarks.cases_compression import Compression
 from benchmarks.cases_fleet import Fleet
+from benchmarks.cases_growth import Growth
 from benchmarks.cases_media import Thumbnails
 from benchmarks.cases_network import WorseNetwork
 from benchmarks.cases_tools import Comparison
@@ -38,6 +40,7 @@ GROUPS = (
     cases_media.GROUP,
     cases_compression.GROUP,
     cases_network.GROUP,
+    cases_growth.GROUP,
 )
 TINY = 10 * 1024
 MIDDLE = (10 * MIB, 100 * MIB)
@@ -76,6 +79,11 @@ class Plan:
 
 FULL = Plan("full", GIB, 1_000_000, 3, pictures=8, content=48 * MIB, text=256 * MIB)
 QUICK = Plan("quick", 256 * MIB, 100_000, 1, pictures=2, content=16 * MIB, text=64 * MIB)
+
+
+def sizes(most: int) -> list[int]:
+    """From a thousand on, each ten times the one before it."""
+    return [10**power for power in range(3, len(str(most))) if 10**power <= most]
 
 
 class Files:
@@ -146,5 +154,6 @@ def blocks(
         cases_network.GROUP: lambda: worse_network.blocks(
             cargo.tiny, cargo.far, whole=plan.name == FULL.name
         ),
+        cases_growth.GROUP: lambda: [Growth(deployment.stack, sizes(plan.objects)).block()],
     }
     return [block for group in GROUPS if group in only for block in everything[group]()]

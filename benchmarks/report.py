@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 
-from benchmarks import report_media, report_network
+from benchmarks import report_growth, report_media, report_network
 from benchmarks.grid import Grid, size_text, spread_text
 from benchmarks.measure import Summary
 from benchmarks.results import Results, mover_cpu, other_cpu, server_cpu
@@ -62,8 +62,8 @@ def write_markdown(results: Results, path: Path) -> None:
     """Write the tables with what is needed to read them."""
     about = {**results.run, **results.machine}
     policies = POLICY_NOTES if results.policies else ()
-    network = report_network.notes(results.summaries)
-    notes = (*NOTES, *policies, *report_media.notes(results), *network, *results.remarks)
+    own = [*report_network.notes(results.summaries), *report_growth.notes(results.summaries)]
+    notes = (*NOTES, *policies, *report_media.notes(results), *own, *results.remarks)
     targets = [f"- {'met' if t.met else '**missed**'}: {t.text}" for t in results.targets]
     sections = [
         "# Benchmark\n\nWritten by `python -m benchmarks`; do not edit.",
@@ -87,6 +87,7 @@ def grids(results: Results) -> list[Grid]:
         Grid("Latency", ("by", "what", "size", "median ms", "p99 ms", "n"), latencies, 2),
         *report_media.grids(results),
         report_network.grid(results.summaries),
+        *report_growth.grids(results.summaries),
         Grid("Policies", ("what", "how", "median µs", "p99 µs", "n"), policies, 2),
         Grid("Memory", ("during", "process", "of", "peak MB"), memory, 2),
     ]

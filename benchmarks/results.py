@@ -9,11 +9,13 @@ from typing import Any
 from benchmarks import (
     cases_compression,
     cases_fleet,
+    cases_growth,
     cases_media,
     cases_network,
     cases_policies,
     cases_storage,
     gains,
+    report_growth,
     report_network,
 )
 from benchmarks.deployment import STORAGE
@@ -28,6 +30,7 @@ _TABLES_OF_THEIR_OWN = {
     cases_media.GROUP,
     cases_compression.GROUP,
     cases_network.GROUP,
+    cases_growth.GROUP,
 }
 LATENCY_UP_TO = MIB
 """Files up to this size show how long a transfer takes, larger ones how fast it is."""
@@ -102,8 +105,9 @@ class Results:
     @property
     def targets(self) -> list[Target]:
         """What issue 2 asks of these figures."""
-        network = [Target(*target) for target in report_network.targets(self.summaries)]
-        return [*self._rates_to_reach(), *self._memory_to_keep(), *network]
+        own = (report_network.targets(self.summaries), report_growth.targets(self.summaries))
+        others = [Target(*target) for told in own for target in told]
+        return [*self._rates_to_reach(), *self._memory_to_keep(), *others]
 
     def _rates_to_reach(self) -> list[Target]:
         return [
@@ -170,4 +174,5 @@ def _series_document(summary: Summary) -> dict[str, Any]:
 
 def _sample_document(sample: Sample) -> dict[str, Any]:
     stored = {} if sample.stored is None else {"stored": sample.stored}
-    return {"seconds": sample.seconds, "cpu": dict(sample.cpu), **stored}
+    pages = {} if sample.pages is None else {"pages": sample.pages, "whole": sorted(sample.whole)}
+    return {"seconds": sample.seconds, "cpu": dict(sample.cpu), **stored, **pages}
