@@ -111,7 +111,8 @@ def begin(connection: psycopg.Connection) -> Sample:
     ):
         values = {"what": what, "state": state, "many": many, "bucket": BUCKET}
         connection.execute(_LIVE.encode(), values)
-        connection.execute(_CALLERS.encode(), values)
+        if what != "overdue":  # its caller has been told
+            connection.execute(_CALLERS.encode(), values)
     for what, until in (("moving", "2100-01-01"), ("late", "2020-01-01")):
         connection.execute(_CHUNKS.encode(), {"what": what, "until": until})
     return _sample(connection)

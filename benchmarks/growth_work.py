@@ -75,8 +75,12 @@ def work_on_rows(sample: Sample) -> Mapping[str, Work]:
 
 
 def work_on_all(sample: Sample) -> Mapping[str, Work]:
-    """What looks at all rows of a kind, and may cost as much more as there are more of them."""
+    """What looks at all rows of a kind, and may cost as much more as there are more of them.
+
+    Callers are looked through while their transfers are on their way, or wait to be.
+    """
     return {
+        "resume: callers": lambda s: due_continuations(s, **AGAIN),
         "usage of an agent": lambda s: (
             bytes_stored(s, sample.agent),
             bytes_in_a_day(s, sample.agent),
@@ -92,7 +96,6 @@ def _resume() -> Mapping[str, Work]:
         "resume: chunks": lambda s: due_chunks(s, **AGAIN),
         "resume: windows": lambda s: due_windows(s, window=8, window_of=_window_of, **AGAIN),
         "resume: assemblies": lambda s: due_assemblies(s, **AGAIN),
-        "resume: callers": lambda s: due_continuations(s, **AGAIN),
         "resume: clean-ups": lambda s: due_cleanups(s, **AGAIN),
         "resume: leases": expired_leases,
     }

@@ -53,11 +53,15 @@ _SERVERS = 2 * GIB
 """Databases, brokers, logs."""
 _PER_ROW = 2 * 1024
 """Bytes of an object's row with its indexes, and of the log that it was written to."""
+_PER_TRANSFER = 4 * 1024
+"""The same of all rows of a transfer, while they are there."""
 
 
 @dataclass(frozen=True)
 class Plan:
     """How large the largest file is, how many objects there are, how often all is measured.
+
+    A database grows to as many transfers as there are `objects`.
 
     Thumbnails are made of so many `pictures`. `content` are the bytes of each kind that are
     compressed alone, `text` those of the file that is compressed on its way.
@@ -74,7 +78,8 @@ class Plan:
     @property
     def disk(self) -> int:
         """Bytes of disk that the run needs."""
-        return _COPIES * self.largest + self.text + _PER_ROW * self.objects + _SERVERS
+        rows = (_PER_ROW + _PER_TRANSFER) * self.objects
+        return _COPIES * self.largest + self.text + rows + _SERVERS
 
 
 FULL = Plan("full", GIB, 1_000_000, 3, pictures=8, content=48 * MIB, text=256 * MIB)

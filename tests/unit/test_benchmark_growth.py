@@ -16,11 +16,13 @@ from benchmarks.results import Results
 SIZES = (1_000, 10_000, 100_000)
 
 
-def summaries(pages: Sequence[int], may: str = FLAT, what: str = "claim") -> list[Summary]:
+def summaries(
+    pages: Sequence[int], may: str = FLAT, what: str = "claim", steady: bool = False
+) -> list[Summary]:
     return summarize(
         Sample(
             Series(GROUP, what, BY_ROWS, 0, "PostgreSQL", items=size, of=may),
-            0.0025,
+            0.0025 * (1 if steady else count),
             pages=count,
             whole=frozenset({"agents"}),
         )
@@ -50,6 +52,10 @@ def test_the_last_step_says_whether_it_grows(pages: Sequence[int], may: str, met
     assert [is_met for _, is_met in others] == ([] if met else [False])
 
 
+def test_pages_alone_are_no_growth() -> None:
+    assert told(summaries((100, 1_000, 10_000), steady=True))[0][1]
+
+
 def test_what_grows_is_named() -> None:
     found = [*summaries((1, 2, 3)), *summaries((100, 1_000, 10_000), what="resume")]
     assert told(found) == [
@@ -59,7 +65,7 @@ def test_what_grows_is_named() -> None:
 
 
 def test_a_row_for_each_question_and_a_column_for_each_size() -> None:
-    (grid,) = report_growth.grids(summaries((10, 15, 20)))
+    (grid,) = report_growth.grids(summaries((10, 15, 20), steady=True))
     assert grid.columns == [
         "what",
         "may be",
