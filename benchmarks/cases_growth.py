@@ -111,4 +111,4 @@ def _samples(
     for what, do in work.items():
         series = Series(GROUP, what, by, 0, "PostgreSQL", items=count, of=may)
         cost = cost_of(engine, do)
-        yield Sample(series, cost.seconds, pages=cost.pages, whole=cost.whole)
+        yield Sample(series, cost.seconds, pages=cost.pages, rows=cost.rows, whole=cost.whole)

@@ -15,14 +15,16 @@ from sqlalchemy.orm import Session
 
 Work = Callable[[Session], object]
 TIMES = 5
+_LEFT = ("Filter", "Join Filter", "Index Recheck")
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds, in the middle of some; pages of tables and indexes; tables that are read whole."""
+    """Seconds, in the middle of some; pages and rows that are looked at; tables read whole."""
 
     seconds: float
     pages: int
+    rows: int
     whole: frozenset[str]
 
 
@@ -30,13 +32,14 @@ def cost_of(engine: Engine, work: Work) -> Cost:
     """Do it some times, and undo it each time."""
     statements = _statements(engine, work)
     seconds = statistics.median(_timed(engine, work) for _ in range(TIMES))
-    pages, whole = 0, set()
+    pages, rows, whole = 0, 0.0, set()
     with _undone(engine) as session:
         for statement, values in statements:
             plan = _explain(session.connection(), statement, values)
             pages += plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
-            whole |= set(_read_whole(plan))
-    return Cost(seconds, pages, frozenset(whole))
+            rows += sum(_rows(node) for node in _nodes(plan))
+            whole |= {node["Relation Name"] for node in _nodes(plan) if _is_whole(node)}
+    return Cost(seconds, pages, round(rows), frozenset(whole))
 
 
 def _timed(engine: Engine, work: Work) -> float:
@@ -79,8 +82,17 @@ def _explain(connection: Connection, statement: str, values: Any) -> dict[str, A
     return plan
 
 
-def _read_whole(plan: dict[str, Any]) -> Iterator[str]:
-    if plan["Node Type"] == "Seq Scan":
-        yield plan["Relation Name"]
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
     for inner in plan.get("Plans", ()):
-        yield from _read_whole(inner)
+        yield from _nodes(inner)
+
+
+def _is_whole(node: dict[str, Any]) -> bool:
+    return bool(node["Node Type"] == "Seq Scan")
+
+
+def _rows(node: dict[str, Any]) -> float:
+    """Those that a node took from a table, or from another node, the ones included that it left."""
+    left = (node.get(f"Rows Removed by {why}", 0) for why in _LEFT)
+    return float((node["Actual Rows"] + sum(left)) * node["Actual Loops"])

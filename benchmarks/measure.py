@@ -36,8 +36,8 @@ class Series:
 class Sample:
     """One measurement; `cpu` is CPU-seconds by role, empty where it is too short to tell.
 
-    `stored` is what the bytes came to, where they were compressed; `pages` are those that
-    PostgreSQL looked at, and `whole` the tables that it read from end to end.
+    `stored` is what the bytes came to, where they were compressed; `pages` and `rows` are
+    those that PostgreSQL looked at, and `whole` the tables that it read from end to end.
     """
 
     series: Series
@@ -45,6 +45,7 @@ class Sample:
     cpu: Mapping[str, float] = field(default_factory=dict)
     stored: int | None = None
     pages: int | None = None
+    rows: int | None = None
     whole: frozenset[str] = frozenset()
 
 

@@ -174,5 +174,6 @@ def _series_document(summary: Summary) -> dict[str, Any]:
 
 def _sample_document(sample: Sample) -> dict[str, Any]:
     stored = {} if sample.stored is None else {"stored": sample.stored}
-    pages = {} if sample.pages is None else {"pages": sample.pages, "whole": sorted(sample.whole)}
-    return {"seconds": sample.seconds, "cpu": dict(sample.cpu), **stored, **pages}
+    looked = {"pages": sample.pages, "rows": sample.rows, "whole": sorted(sample.whole)}
+    asked = {} if sample.pages is None else looked
+    return {"seconds": sample.seconds, "cpu": dict(sample.cpu), **stored, **asked}

@@ -22,8 +22,9 @@ def summaries(
     return summarize(
         Sample(
             Series(GROUP, what, BY_ROWS, 0, "PostgreSQL", items=size, of=may),
-            0.0025 * (1 if steady else count),
+            0.0025,
             pages=count,
+            rows=1 if steady else count,
             whole=frozenset({"agents"}),
         )
         for size, count in zip(SIZES, pages, strict=True)
@@ -65,7 +66,7 @@ def test_what_grows_is_named() -> None:
 
 
 def test_a_row_for_each_question_and_a_column_for_each_size() -> None:
-    (grid,) = report_growth.grids(summaries((10, 15, 20), steady=True))
+    (grid,) = report_growth.grids(summaries((10, 15, 20)))
     assert grid.columns == [
         "what",
         "may be",
