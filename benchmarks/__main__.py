@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import click
@@ -19,6 +20,7 @@ from benchmarks.cargo import BenchmarkFailed, require_space
 from benchmarks.cases_broker import ThroughBroker
 from benchmarks.cases_many import ManyFiles
 from benchmarks.cases_media import Thumbnails
+from benchmarks.cases_network import WorseNetwork
 from benchmarks.cases_tools import Comparison
 from benchmarks.clock import Clock
 from benchmarks.deployment import CHILDREN, Deployment, deployment
@@ -93,9 +95,19 @@ def _measure(
     many_files = ManyFiles(servers, comparison, plan.lots, plan.processes)
     through_broker = ThroughBroker(servers, folder)
     thumbnails = Thumbnails(servers, folder, plan.pictures)
+    worse_network = WorseNetwork(servers, folder, watch.cpu)
     console.print("Making files …")
     blocks = plans.blocks(
-        plan, servers, folder, cargo, comparison, many_files, through_broker, thumbnails, only
+        plan,
+        servers,
+        folder,
+        cargo,
+        comparison,
+        many_files,
+        through_broker,
+        thumbnails,
+        worse_network,
+        only,
     )
     samples: list[Sample] = []
     clock = Clock(watch.phase)
@@ -112,7 +124,8 @@ def _measure(
     }
     compares = {cases_files.GROUP, cases_many.GROUP} & set(only)
     absent = comparison.remarks if compares else []
-    found = [*absent, *many_files.remarks, *through_broker.remarks, *thumbnails.remarks]
+    others = (many_files, through_broker, thumbnails, worse_network)
+    found = chain(absent, *(one.remarks for one in others))
     remarks = list(dict.fromkeys(found))
     return Results(how, about, measure.summarize(samples), watch.peaks, remarks)
 

@@ -39,7 +39,8 @@ class Sample:
 
     `stored` is what the bytes came to, where they were compressed. `peak` is the highest
     resident memory, in bytes, of the largest process that moved them, where it was looked at.
-    `facts` are what else was found, by names that say the unit.
+    `pages` and `rows` are those that PostgreSQL looked at, and `whole` the tables that it read
+    from end to end. `facts` are what else was found, by names that say the unit.
     """
 
     series: Series
@@ -47,6 +48,9 @@ class Sample:
     cpu: Mapping[str, float] = field(default_factory=dict)
     stored: int | None = None
     peak: int | None = None
+    pages: int | None = None
+    rows: int | None = None
+    whole: frozenset[str] = frozenset()
     facts: Mapping[str, float] = field(default_factory=dict)
 
 

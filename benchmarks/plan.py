@@ -12,9 +12,11 @@ from benchmarks import (
     cases_compression,
     cases_files,
     cases_fleet,
+    cases_growth,
     cases_load,
     cases_many,
     cases_media,
+    cases_network,
     cases_policies,
     cases_stages,
     cases_storage,
@@ -25,9 +27,11 @@ from benchmarks.cases_broker import ThroughBroker
 from benchmarks.cases_compression import Compression
 from benchmarks.cases_files import OneFile
 from benchmarks.cases_fleet import Fleet
+from benchmarks.cases_growth import Growth
 from benchmarks.cases_load import Load
 from benchmarks.cases_many import ManyFiles
 from benchmarks.cases_media import Thumbnails
+from benchmarks.cases_network import WorseNetwork
 from benchmarks.cases_stages import Stages
 from benchmarks.cases_tools import Comparison
 from benchmarks.contents import TEXT, content
@@ -49,9 +53,12 @@ APART = (
     cases_policies.GROUP,
     cases_media.GROUP,
     cases_compression.GROUP,
+    cases_network.GROUP,
+    cases_growth.GROUP,
 )
 """What has a page of its own, and is measured when it is named."""
 TINY = 10_000
+FAR = 112 * MIB
 PART_SIZES = (16 * MIB, 64 * MIB)
 
 _COPIES = 4
@@ -62,6 +69,8 @@ _SERVERS = 2 * GIB
 """Databases, brokers, logs."""
 _PER_ROW = 2 * 1024
 """Bytes of an object's row with its indexes, and of the log that it was written to."""
+_PER_TRANSFER = 4 * 1024
+"""The same of all rows of a transfer, while they are there."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +80,9 @@ class Plan:
     Files go there and back in each of the sizes of `times`, so often in a round, and a tiny one
     for its `latencies`; `lots` are of many files, for fleets of so many `processes`. So many
     transfers are `at_once`, and `empties` one after the other. `objects` are those that policies
-    decide on. Thumbnails are made of so many `pictures`. `content` are the bytes of each kind
-    that are compressed alone, `text` those of the file that is compressed on its way.
+    decide on, and the transfers to which a database grows. Thumbnails are made of so many
+    `pictures`. `content` are the bytes of each kind that are compressed alone, `text` those of
+    the file that is compressed on its way.
     """
 
     name: str
@@ -96,10 +106,9 @@ class Plan:
     @property
     def disk(self) -> int:
         """Bytes of disk that the run needs."""
-        files = _COPIES * self.largest + _COPIES_OF_LOTS * sum(
-            lot.size * lot.count for lot in self.lots
-        )
-        return files + self.text + _PER_ROW * self.objects + _SERVERS
+        many = sum(lot.size * lot.count for lot in self.lots)
+        rows = (_PER_ROW + _PER_TRANSFER) * self.objects
+        return _COPIES * self.largest + _COPIES_OF_LOTS * many + self.text + rows + _SERVERS
 
 
 FULL = Plan(
@@ -134,6 +143,11 @@ HUGE = 5 * GB
 """What is measured besides, if wanted."""
 
 
+def sizes(most: int) -> list[int]:
+    """From a thousand on, each ten times the one before it."""
+    return [10**power for power in range(3, len(str(most))) if 10**power <= most]
+
+
 class Files:
     """A plan's files, each made when it is first asked for."""
 
@@ -157,6 +171,11 @@ class Files:
         return self.sizes[self._plan.largest]
 
     @cached_property
+    def far(self) -> Cargo:
+        """For a worse network: just large enough to be moved in parts."""
+        return make_cargo(self._folder, "far", FAR)
+
+    @cached_property
     def text(self) -> Cargo:
         """What can be compressed."""
         with apart() as process:
@@ -176,6 +195,7 @@ def blocks(
     many_files: ManyFiles,
     through_broker: ThroughBroker,
     thumbnails: Thumbnails,
+    worse_network: WorseNetwork,
     only: Collection[str],
 ) -> list[Block]:
     """Everything to measure, or of it `only` some groups; makes the files that it takes."""
@@ -199,5 +219,9 @@ def blocks(
             Compression(plan.content).block(),
             small_parts.compressing(cargo.tiny, cargo.text),
         ],
+        cases_network.GROUP: lambda: worse_network.blocks(
+            cargo.tiny, cargo.far, whole=plan.name != QUICK.name
+        ),
+        cases_growth.GROUP: lambda: [Growth(deployment.stack, sizes(plan.objects)).block()],
     }
     return [block for group in (*GROUPS, *APART) if group in only for block in everything[group]()]

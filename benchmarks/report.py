@@ -12,9 +12,11 @@ from rich.table import Table
 from benchmarks import (
     report_broker,
     report_files,
+    report_growth,
     report_load,
     report_many,
     report_media,
+    report_network,
     report_stages,
 )
 from benchmarks.grid import Grid, size_text, spread_text
@@ -81,6 +83,7 @@ def write_markdown(results: Results, path: Path) -> None:
     about = {**results.run, **results.machine}
     policies = POLICY_NOTES if results.policies else ()
     own = [note for section in _measured(results) for note in section.notes(results)]
+    own += [*report_network.notes(results.summaries), *report_growth.notes(results.summaries)]
     notes = (*NOTES, *own, *policies, *report_media.notes(results), *results.remarks)
     held = [f"- {'met' if t.met else '**missed**'}: {t.text}" for t in targets(results)]
     sections = [
@@ -129,6 +132,8 @@ def grids(results: Results) -> list[Grid]:
         Grid("Speed", ("by", "what", "size", "MB/s", "seconds", *cpu, "n"), rates, 2),
         Grid("Latency", ("by", "what", "size", "median ms", "p99 ms", "n"), latencies, 2),
         *report_media.grids(results),
+        report_network.grid(results.summaries),
+        *report_growth.grids(results.summaries),
         Grid("Policies", ("what", "how", "median µs", "p99 µs", "n"), policies, 2),
         Grid("Memory", ("during", "process", "of", "peak MB"), memory, 2),
     ]

@@ -11,13 +11,17 @@ from benchmarks import (
     cases_compression,
     cases_files,
     cases_fleet,
+    cases_growth,
     cases_load,
     cases_many,
     cases_media,
+    cases_network,
     cases_policies,
     cases_stages,
     cases_storage,
     gains,
+    report_growth,
+    report_network,
 )
 from benchmarks.deployment import CLIENT, STORAGE, WORKER
 from benchmarks.gains import Coding
@@ -33,9 +37,11 @@ _TABLES_OF_THEIR_OWN = {
     cases_broker.GROUP,
     cases_compression.GROUP,
     cases_files.GROUP,
+    cases_growth.GROUP,
     cases_load.GROUP,
     cases_many.GROUP,
     cases_media.GROUP,
+    cases_network.GROUP,
     cases_policies.GROUP,
     cases_stages.GROUP,
 }
@@ -120,8 +126,10 @@ class Results:
 
     @property
     def targets(self) -> list[Target]:
-        """What is asked of the storage server's rate, and of everybody's memory."""
-        return [*self._rates_to_reach(), *self._memory_to_keep()]
+        """What is asked of rates, of everybody's memory, of networks and of growth."""
+        own = (report_network.targets(self.summaries), report_growth.targets(self.summaries))
+        others = [Target(*target) for told in own for target in told]
+        return [*self._rates_to_reach(), *self._memory_to_keep(), *others]
 
     def _rates_to_reach(self) -> list[Target]:
         return [
@@ -190,6 +198,13 @@ def _series_document(summary: Summary) -> dict[str, Any]:
 
 
 def _sample_document(sample: Sample) -> dict[str, Any]:
-    others = {"stored": sample.stored, "peak": sample.peak, "facts": dict(sample.facts) or None}
+    others = {
+        "stored": sample.stored,
+        "peak": sample.peak,
+        "facts": dict(sample.facts) or None,
+        "pages": sample.pages,
+        "rows": sample.rows,
+        "whole": None if sample.pages is None else sorted(sample.whole),
+    }
     found = {name: value for name, value in others.items() if value is not None}
     return {"seconds": sample.seconds, "cpu": dict(sample.cpu), **found}
