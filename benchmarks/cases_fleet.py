@@ -65,9 +65,8 @@ class Fleet:
         """Keep all children busy at once, so that each makes its connections unmeasured."""
         each = _WARM_UP if children <= CHILDREN else _WARM_UP // 2
         sent = [transfer.upload.delay(str(tiny.path)) for _ in range(each * children)]
-        for one in sent:
-            reference = FileReference.parse(one.get(timeout=_RESULT_SECONDS))
-            self._deployment.remove(reference.path)
+        arrived = [FileReference.parse(one.get(timeout=_RESULT_SECONDS)) for one in sent]
+        self._deployment.remove(*(reference.path for reference in arrived))
 
     def round_trip(
         self, group: str, cargo: Cargo, compress: Encoding | None = None

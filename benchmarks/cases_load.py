@@ -15,7 +15,7 @@ from benchmarks.deployment import WORKER, Deployment
 from benchmarks.lot import fill, freshen
 from benchmarks.measure import Block, Case, Sample, Series, percentile, timed_alone
 from benchmarks.moved import moved_since
-from tasks import transfer
+from benchmarks.sending import one_by_one
 
 GROUP = "load"
 COST = "cost of one"
@@ -25,7 +25,6 @@ COUNTED = 100
 """Transfers whose cost is counted."""
 WAIT, WAIT_P99 = "s from accepted to begun, median", "s from accepted to begun, p99"
 TOOK, TOOK_P99 = "s from publish to completed, median", "s from publish to completed, p99"
-_SECONDS = 900
 _ROUNDS = 2
 """A thousand at once take their time."""
 _SAMPLES = 20
@@ -55,7 +54,7 @@ class Load:
     def _sample(self, count: int) -> Sample:
         paths, since = self._fresh(count), time.time()
         series = Series(GROUP, f"{count}", "at once", count * SIZE, WORKER, items=count)
-        sample, published = self._deployment.gauged(series, partial(_carry, paths))
+        sample, (published, _) = self._deployment.gauged(series, partial(one_by_one, paths))
         moved = moved_since(self._deployment, since)
         waits = [one.started - one.created for one in moved]
         took = [one.ended - published[one.path] for one in moved]
@@ -73,7 +72,7 @@ class Load:
         paths = self._fresh(COUNTED)
         series = Series(GROUP, COST, "upload", COUNTED * SIZE, WORKER, items=COUNTED)
         sample, cost = timed_alone(
-            series, lambda: cost_of(self._deployment, partial(_carry, paths))
+            series, lambda: cost_of(self._deployment, partial(one_by_one, paths))
         )
         yield replace(sample, facts={name: value / COUNTED for name, value in cost.items()})
 
@@ -82,14 +81,3 @@ class Load:
         paths = fill(self._deployment.stack.spool / "load", SIZE, most)[:count]
         freshen(paths)
         return paths
-
-
-def _carry(paths: Sequence[Path]) -> dict[str, float]:
-    """Ask for all, and wait for all; returns when each was asked for."""
-    published, sent = {}, []
-    for path in map(str, paths):
-        published[path] = time.time()
-        sent.append(transfer.upload.delay(path))
-    for one in sent:
-        one.get(timeout=_SECONDS)
-    return published

@@ -20,18 +20,12 @@ from benchmarks.lot import Lot, fill, freshen
 from benchmarks.measure import MB, Block, Case, Sample, Series, percentile
 from benchmarks.moved import moved_since
 from benchmarks.processes import TOOL
-from tasks import transfer
+from benchmarks.sending import Sender, many_at_a_time, one_by_one
 
 GROUP = "many files"
 RCLONE, RCLONE_16 = "rclone", "rclone --transfers 16"
 MEDIAN, P99 = "s from publish to completed, median", "s from publish to completed, p99"
-AT_A_TIME = 1000
-"""Files of one message, at most."""
-_SECONDS = 900
 _STORED = "SELECT count(*) FROM storage.objects WHERE starts_with(name, :folder)"
-
-Published = Mapping[str, float]
-"""When each path was sent, in seconds since 1970."""
 
 
 class ManyFiles:
@@ -101,25 +95,25 @@ class ManyFiles:
         """A message and a result for each file."""
         paths = self._fresh(lot, min(lot.count, lot.by_one))
         yield from self._measure(
-            lot, f"fleet, one by one, {_processes(children)}", paths, _send_each
+            lot, f"fleet, one by one, {_processes(children)}", paths, one_by_one
         )
 
     def _at_a_time(self, lot: Lot, children: int) -> Iterator[Sample]:
         """As few messages as they take."""
-        ask = vars(transfer).get("upload_many")
-        if ask is None:
+        send = many_at_a_time()
+        if send is None:
             self.remarks = ["This fleet has no transfer.upload_many: not measured"]
             return
         paths = self._fresh(lot, lot.count if children == CHILDREN else lot.elsewhere)
         subject = f"fleet, upload_many, {_processes(children)}"
-        yield from self._measure(lot, subject, paths, partial(_send_many, ask))
+        yield from self._measure(lot, subject, paths, send)
 
     def _measure(
         self,
         lot: Lot,
         subject: str,
         paths: Sequence[Path],
-        send: Callable[[Sequence[Path]], tuple[Published, Sequence[Any]]],
+        send: Sender,
     ) -> Iterator[Sample]:
         series = self._series(subject, lot, len(paths), WORKER)
         since = time.time()
@@ -151,24 +145,6 @@ class ManyFiles:
 
 def _processes(children: int) -> str:
     return "1 process" if children == 1 else f"{children} processes"
-
-
-def _send_each(paths: Sequence[Path]) -> tuple[Published, Sequence[Any]]:
-    published, sent = {}, []
-    for path in map(str, paths):
-        published[path] = time.time()
-        sent.append(transfer.upload.delay(path))
-    return published, [one.get(timeout=_SECONDS) for one in sent]
-
-
-def _send_many(ask: Any, paths: Sequence[Path]) -> tuple[Published, Sequence[Any]]:
-    published: dict[str, float] = {}
-    sent = []
-    for at in range(0, len(paths), AT_A_TIME):
-        page = [str(path) for path in paths[at : at + AT_A_TIME]]
-        published |= dict.fromkeys(page, time.time())
-        sent.append(ask.delay(page))
-    return published, [one for each in sent for one in each.get(timeout=_SECONDS)]
 
 
 def _must_be_whole(references: Sequence[Any], paths: Sequence[Path]) -> None:
