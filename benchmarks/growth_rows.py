@@ -11,7 +11,7 @@ from uuid import UUID
 
 import psycopg
 
-AGENTS = 50
+AGENTS = 10
 BUCKET = "agent-transfers"
 FEW = 4
 """Of each kind that is due to be sent again."""
@@ -21,7 +21,7 @@ MOVING = 20
 """Transfers on their way, of so many parts each."""
 PARTS = 8
 
-_AGENT = "md5('agent ' || (n % 50))::uuid"
+_AGENT = f"md5('agent ' || ((n + n / 100) % {AGENTS}))::uuid"
 _ID = "md5('transfer ' || n)::uuid"
 _NAME = f"{_AGENT} || '/' || {_ID} || '/report.bin'"
 _STATE = """CASE WHEN n % 100 = 0 THEN 'queued' WHEN n % 100 = 2 THEN 'failed'
@@ -62,12 +62,12 @@ _PAST = (
     WHERE n % 100 NOT IN (0, 2, 3, 4, 5, 6, 7, 8, 9)""",
 )
 _AGENTS = f"""INSERT INTO argosy.agents (id, name, role)
-    SELECT {_AGENT}, 'agent-' || n, 'worker' FROM generate_series(0, 49) AS n"""
-_LIVE = """INSERT INTO argosy.transfers (id, kind, state, agent_id, request_sha256, bucket,
+    SELECT {_AGENT}, 'agent-' || n, 'worker' FROM generate_series(0, {AGENTS} - 1) AS n"""
+_LIVE = f"""INSERT INTO argosy.transfers (id, kind, state, agent_id, request_sha256, bucket,
         object_name, name, content_type, path, size, part_size, part_count, chunks_left,
         admitted_at, started_at, ended_at, republish_at, expires_at)
     SELECT md5(%(what)s::text || n)::uuid, 'upload', %(state)s::text,
-        md5('agent ' || (n %% 50))::uuid, '', %(bucket)s, %(what)s::text || n, 'report.bin',
+        md5('agent ' || (n %% {AGENTS}))::uuid, '', %(bucket)s, %(what)s::text || n, 'report.bin',
         'text/plain', '/spool/report.bin', 80000, 10000, 8, 8, now(), now(),
         CASE WHEN %(state)s::text IN ('failed', 'completed') THEN now() END,
         now() - interval '1 minute',
@@ -119,10 +119,11 @@ def begin(connection: psycopg.Connection) -> Sample:
 
 
 def _sample(connection: psycopg.Connection) -> Sample:
-    row = connection.execute(
+    query = (
         "SELECT md5('agent 1')::uuid, md5('moving1')::uuid, md5('late1')::uuid, md5('due1')::uuid,"
-        " md5('agent 11')::uuid || '/' || md5('transfer 11')::uuid || '/report.bin'"
-    ).fetchone()
+        f" {_NAME} FROM (VALUES (11)) AS one (n)"
+    )
+    row = connection.execute(_escaped(query), {}).fetchone()
     assert row is not None
     return Sample(*row)
 

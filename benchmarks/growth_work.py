@@ -61,7 +61,7 @@ def work_on_rows(sample: Sample) -> Mapping[str, Work]:
         **_resume(),
         "sweep: next batch": lambda s: s.execute(page(TERMS, None)).all(),
         "sweep: look at 500": _look,
-        "forget: next batch": lambda s: forget_transfers(s, sample.agent, 20, None),
+        "forget: next batch": lambda s: forget_transfers(s, sample.agent, 5, None),
         "status of one": lambda s: explain(s, s.get_one(Transfer, sample.moving), window=8),
         "history, an agent's page": lambda s: _history(s, sample.agent),
         "history, everybody's page": lambda s: _history(s, None),

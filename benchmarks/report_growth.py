@@ -12,7 +12,7 @@ MOST_IF_FLAT = 2.0
 """Times as many pages for ten times the rows: an index may get one level deeper."""
 SPARE = 1.1
 """What grows with its input may grow by so much more than that."""
-FEW_PAGES = 50
+FEW_PAGES = 100
 """So few more are no growth, whatever they are a multiple of."""
 
 NOTES = (

@@ -39,9 +39,9 @@ def told(found: list[Summary]) -> list[tuple[str, bool]]:
     ("pages", "may", "met"),
     [
         ((10, 15, 20), FLAT, True),
-        ((10, 100, 150), FLAT, True),  # 50 pages are few
-        ((100, 100, 200), FLAT, True),
-        ((100, 100, 201), FLAT, False),
+        ((10, 10, 110), FLAT, True),  # a hundred pages are few
+        ((100, 200, 400), FLAT, True),
+        ((100, 200, 401), FLAT, False),
         ((100, 1_000, 1_000), FLAT, True),  # a page of a list that is full by now
         ((100, 1_000, 11_000), LINEAR, True),
         ((100, 1_000, 11_001), LINEAR, False),
