@@ -127,8 +127,8 @@ broker:
 	@deploy/rabbitmq/install.sh
 
 .PHONY: bench
-bench: $(INSTALLED) ## Measure speed and memory (QUICK=1: smaller files)
-	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
+bench: $(INSTALLED) ## Measure speed and memory (QUICK=1: smaller files, LARGE=1: 5 GB too)
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(LARGE),--large) $(ARGS)
 
 # Writing it
 

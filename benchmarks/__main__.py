@@ -7,46 +7,55 @@ import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import click
 from rich.console import Console
 
 from argosy.errors import Error
-from benchmarks import cases_tools, machine, measure, report
+from benchmarks import cases_files, cases_many, machine, measure, report
 from benchmarks import plan as plans
 from benchmarks.cargo import BenchmarkFailed, require_space
 from benchmarks.cases_broker import ThroughBroker
+from benchmarks.cases_many import ManyFiles
 from benchmarks.cases_media import Thumbnails
+from benchmarks.cases_network import WorseNetwork
 from benchmarks.cases_tools import Comparison
+from benchmarks.clock import Clock
 from benchmarks.deployment import CHILDREN, Deployment, deployment
 from benchmarks.grid import size_text
 from benchmarks.measure import Sample
 from benchmarks.plan import Plan
-from benchmarks.processes import Watch
 from benchmarks.results import Results
 from local.servers import ServerFailed
 
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "benchmarks"
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
+_A_WHILE = 0.2
+"""Seconds."""
+
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="A quarter of the bytes, a tenth of the objects, once.")
+@click.option("--quick", is_flag=True, help="Smaller and fewer files, once.")
+@click.option("--large", is_flag=True, help="A file of 5 GB too.")
 @click.option("--json", "json_file", type=_FILE, help="Default: in docs/benchmarks.")
 @click.option("--markdown", "markdown_file", type=_FILE, help="Default: in docs/benchmarks.")
 @click.option("--rounds", type=click.IntRange(1), help="How often everything is measured.")
 @click.option(
     "--only",
-    type=click.Choice(plans.GROUPS),
+    type=click.Choice((*plans.GROUPS, *plans.APART)),
     multiple=True,
-    help="Measure this alone; may be repeated. Writes no file unless one is named.",
+    help="Measure this alone; may be repeated. Writes no file unless one is named."
+    " What has a page of its own is measured only so.",
 )
 def main(
     *,
     quick: bool,
+    large: bool,
     json_file: Path | None,
     markdown_file: Path | None,
     rounds: int | None,
@@ -54,6 +63,8 @@ def main(
 ) -> None:
     """Measure the fleet, its storage server, and the tools people would use instead."""
     base = plans.QUICK if quick else plans.FULL
+    if large:
+        base = replace(base, name="large", times={**base.times, plans.HUGE: 1})
     plan = replace(base, rounds=rounds or base.rounds)
     try:
         results = run(plan, only or plans.GROUPS)
@@ -79,34 +90,50 @@ def _measure(
     plan: Plan, only: Collection[str], servers: Deployment, folder: Path, about: dict[str, str]
 ) -> Results:
     cargo = plans.Files(plan, servers.stack.spool)
-    watch = Watch(servers.trees)
-    comparison = Comparison(servers, folder, watch.cpu)
-    through_broker = ThroughBroker(servers, folder, watch.cpu)
+    watch = servers.watch
+    comparison = Comparison(servers, folder)
+    many_files = ManyFiles(servers, comparison, plan.lots, plan.processes)
+    through_broker = ThroughBroker(servers, folder)
     thumbnails = Thumbnails(servers, folder, plan.pictures)
+    worse_network = WorseNetwork(servers, folder, watch.cpu)
     console.print("Making files …")
     blocks = plans.blocks(
-        plan, servers, cargo, comparison, through_broker, thumbnails, watch.cpu, only
+        plan,
+        servers,
+        folder,
+        cargo,
+        comparison,
+        many_files,
+        through_broker,
+        thumbnails,
+        worse_network,
+        only,
     )
     samples: list[Sample] = []
+    clock = Clock(watch.phase)
     with watch.running():
-        for sample in measure.interleave(blocks, plan.rounds, watch.phase):
+        for sample in measure.interleave(blocks, plan.rounds, clock.phase):
             samples.append(sample)
             _tell(sample)
     how = {
         "run": plan.name,
         "rounds": f"{plan.rounds}",
         "broker": "RabbitMQ" if servers.stack.rabbitmq else "Valkey",
-        "fleet": f"one worker of {CHILDREN} processes",
+        "fleet": f"one worker of {CHILDREN} processes, where nothing else is said",
+        "seconds": clock.said,
     }
-    absent = comparison.remarks if cases_tools.GROUP in only else []
-    remarks = [*absent, *through_broker.remarks, *thumbnails.remarks]
+    compares = {cases_files.GROUP, cases_many.GROUP} & set(only)
+    absent = comparison.remarks if compares else []
+    others = (many_files, through_broker, thumbnails, worse_network)
+    found = chain(absent, *(one.remarks for one in others))
+    remarks = list(dict.fromkeys(found))
     return Results(how, about, measure.summarize(samples), watch.peaks, remarks)
 
 
 def _tell(sample: Sample) -> None:
     """A line for each measurement that takes a while."""
     series = sample.series
-    if series.size <= plans.TINY:
+    if not series.size or sample.seconds < _A_WHILE:
         return
     rate = series.size / sample.seconds / 1e6
     console.print(

@@ -16,7 +16,7 @@ from kombu import Connection
 from benchmarks.cargo import BenchmarkFailed, Cargo
 from benchmarks.deployment import Deployment
 from benchmarks.grid import size_text
-from benchmarks.measure import MIB, Block, Cpu, Sample, Series, timed
+from benchmarks.measure import MIB, Block, Sample, Series
 from benchmarks.processes import TOOL
 from benchmarks.through_broker import queue_named
 
@@ -29,10 +29,9 @@ _SECONDS = 600
 class ThroughBroker:
     """Files from one process to another; `remarks` says what the broker would not take."""
 
-    def __init__(self, deployment: Deployment, folder: Path, cpu: Cpu) -> None:
+    def __init__(self, deployment: Deployment, folder: Path) -> None:
         self._deployment = deployment
         self._folder = folder
-        self._cpu = cpu
         self.remarks: list[str] = []
 
     def block(self, cargo: Cargo) -> Block:
@@ -50,7 +49,7 @@ class ThroughBroker:
             queue.declare()
             try:
                 work = partial(self._carry, name, cargo, size, back)
-                yield timed(series, work, self._cpu)[0]
+                yield self._deployment.gauged(series, work)[0]
                 cargo.must_equal(back)
             except BenchmarkFailed as error:
                 self.remarks.append(f"Messages of {size_text(size)}: {error}")

@@ -13,11 +13,10 @@ from argosy import FileReference
 from argosy.derived import Encoding
 from benchmarks.cargo import BenchmarkFailed, Cargo
 from benchmarks.deployment import CHILDREN, WORKER, Deployment
-from benchmarks.measure import MIB, Block, Case, Cpu, Sample, Series, timed, timed_alone
+from benchmarks.measure import MIB, Block, Case, Sample, Series, timed_alone
 from tasks import transfer
 
 GROUP = "fleet"
-LATENCY_SAMPLES = 50
 _RESULT_SECONDS = 600
 ENCODINGS: Sequence[Encoding | None] = (None, "zstd", "gzip")
 _WARM_UP = 8
@@ -25,26 +24,24 @@ _WARM_UP = 8
 
 
 class Fleet:
-    """An agent's view of a fleet that cuts files into parts of one size."""
+    """An agent's view of a fleet that cuts files into parts of one size, or as is usual."""
 
-    def __init__(self, deployment: Deployment, part_size: int) -> None:
+    def __init__(self, deployment: Deployment, part_size: int | None = None) -> None:
         self._deployment = deployment
         self._part_size = part_size
-        self.name = f"fleet, parts of {part_size // MIB} MiB"
+        self.name = GROUP if part_size is None else f"fleet, parts of {part_size // MIB} MiB"
 
-    def block(
-        self, tiny: Cargo, cargos: Sequence[Cargo], cpu: Cpu, *, latency: bool = False
-    ) -> Block:
-        """Round trips of the cargos; with `latency` also many of the tiny one."""
-        cases: list[Case] = [partial(self._round_trip, cargo, cpu) for cargo in cargos]
-        if latency:
-            cases.insert(0, partial(self._latency, tiny))
-        return Block(self.name, partial(self._running, tiny), cases)
+    def block(self, tiny: Cargo, cargos: Sequence[Cargo], *, latencies: int = 0) -> Block:
+        """Round trips of the cargos, and so many of the tiny one for its latency."""
+        cases: list[Case] = [partial(self.round_trip, GROUP, cargo) for cargo in cargos]
+        if latencies:
+            cases.insert(0, partial(self._latency, tiny, latencies))
+        return Block(self.name, partial(self.running, tiny), cases)
 
-    def compressing(self, tiny: Cargo, cargo: Cargo, cpu: Cpu) -> Block:
+    def compressing(self, tiny: Cargo, cargo: Cargo) -> Block:
         """Round trips of one cargo that can be compressed, as it is and in every encoding."""
-        cases = [partial(self._round_trip, cargo, cpu, encoding) for encoding in ENCODINGS]
-        return Block(f"{GROUP}, compressing", partial(self._running, tiny), cases)
+        cases = [partial(self.round_trip, GROUP, cargo, encoding) for encoding in ENCODINGS]
+        return Block(f"{GROUP}, compressing", partial(self.running, tiny), cases)
 
     def upload(self, cargo: Cargo, compress: Encoding | None = None) -> FileReference:
         """Bring a file into Storage."""
@@ -58,32 +55,35 @@ class Fleet:
         return Path(sent.get(timeout=_RESULT_SECONDS))
 
     @contextmanager
-    def _running(self, tiny: Cargo) -> Iterator[None]:
-        with self._deployment.fleet(self._part_size):
-            self._warm_up(tiny)
+    def running(self, tiny: Cargo, children: int = CHILDREN) -> Iterator[None]:
+        """Workers that have moved something before."""
+        with self._deployment.fleet(self._part_size, children):
+            self.warm_up(tiny, children)
             yield
 
-    def _warm_up(self, tiny: Cargo) -> None:
+    def warm_up(self, tiny: Cargo, children: int = CHILDREN) -> None:
         """Keep all children busy at once, so that each makes its connections unmeasured."""
-        sent = [transfer.upload.delay(str(tiny.path)) for _ in range(_WARM_UP * CHILDREN)]
-        for each in sent:
-            reference = FileReference.parse(each.get(timeout=_RESULT_SECONDS))
-            self._deployment.remove(reference.path)
+        each = _WARM_UP if children <= CHILDREN else _WARM_UP // 2
+        sent = [transfer.upload.delay(str(tiny.path)) for _ in range(each * children)]
+        arrived = [FileReference.parse(one.get(timeout=_RESULT_SECONDS)) for one in sent]
+        self._deployment.remove(*(reference.path for reference in arrived))
 
-    def _round_trip(
-        self, cargo: Cargo, cpu: Cpu, compress: Encoding | None = None
+    def round_trip(
+        self, group: str, cargo: Cargo, compress: Encoding | None = None
     ) -> Iterator[Sample]:
-        series = self._series("upload", cargo, compress)
-        sample, reference = timed(series, lambda: self.upload(cargo, compress), cpu)
+        """There and back; what comes back is compared."""
+        gauged = self._deployment.gauged
+        series = self._series("upload", cargo, compress, group)
+        sample, reference = gauged(series, lambda: self.upload(cargo, compress))
         _must_name(reference, cargo, compress)
         yield replace(sample, stored=reference.stored_size)
-        series = self._series("download", cargo, compress)
-        sample, arrived = timed(series, lambda: self.download(reference), cpu)
+        series = self._series("download", cargo, compress, group)
+        sample, arrived = gauged(series, lambda: self.download(reference))
         yield sample
         self._tidy(cargo, reference, arrived)
 
-    def _latency(self, tiny: Cargo) -> Iterator[Sample]:
-        for _ in range(LATENCY_SAMPLES):
+    def _latency(self, tiny: Cargo, times: int) -> Iterator[Sample]:
+        for _ in range(times):
             yield from self._latency_of_one(tiny)
 
     def _latency_of_one(self, tiny: Cargo) -> Iterator[Sample]:
@@ -94,9 +94,11 @@ class Fleet:
         yield sample
         self._tidy(tiny, reference, arrived)
 
-    def _series(self, action: str, cargo: Cargo, compress: Encoding | None = None) -> Series:
+    def _series(
+        self, action: str, cargo: Cargo, compress: Encoding | None = None, group: str = GROUP
+    ) -> Series:
         by = f", {compress}" if compress else ""
-        return Series(GROUP, f"{self.name}{by}", action, cargo.size, WORKER, of=cargo.kind)
+        return Series(group, f"{self.name}{by}", action, cargo.size, WORKER, of=cargo.kind)
 
     def _tidy(self, cargo: Cargo, reference: FileReference, arrived: Path) -> None:
         cargo.must_equal(arrived)

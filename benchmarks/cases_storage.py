@@ -6,9 +6,11 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import nullcontext
+from pathlib import Path
 
 from argosy.storage.body import FileRange
 from benchmarks.cargo import BenchmarkFailed, Cargo
+from benchmarks.curl import Curl
 from benchmarks.deployment import BUCKET, CLIENT, Deployment
 from benchmarks.measure import Block, Case, Cpu, Sample, Series, timed
 from benchmarks.processes import TOOL
@@ -47,24 +49,12 @@ def _object_store(deployment: Deployment, cargo: Cargo, cpu: Cpu) -> Iterator[Sa
 
 
 def _curl(deployment: Deployment, cargo: Cargo, cpu: Cpu) -> Iterator[Sample]:
-    key = f"{deployment.agent_id}/curl"
-    base = f"{deployment.stack.supabase.url}/storage/v1/object"
-
-    def put() -> None:
-        to = f"{base}/{BUCKET}/{key}"
-        _run_curl(deployment, "--request", "POST", "--upload-file", str(cargo.path), to)
-
-    def get() -> None:
-        _run_curl(deployment, f"{base}/authenticated/{BUCKET}/{key}")
-
-    for action, work in (("PUT", put), ("GET", get)):
+    key, curl = f"{deployment.agent_id}/curl", Curl(deployment)
+    ways = {
+        "PUT": lambda: curl.upload(cargo.path, key),
+        "GET": lambda: curl.download(key, Path(os.devnull)),
+    }
+    for action, work in ways.items():
         series = Series(GROUP, "curl (REST)", action, cargo.size, TOOL)
         yield timed(series, work, cpu)[0]
     deployment.remove(key)
-
-
-def _run_curl(deployment: Deployment, *arguments: str) -> None:
-    """Run curl as the agent; the token goes in by standard input, where nobody sees it."""
-    options = ["--silent", "--show-error", "--fail", "--config", "-", "--output", os.devnull]
-    secret = f'header = "Authorization: Bearer {deployment.token()}"\n'
-    deployment.run(["curl", *options, *arguments], environment=os.environ, said=secret)

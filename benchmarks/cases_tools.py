@@ -1,6 +1,6 @@
-"""What people would use instead, against the same server: rclone, s5cmd, the AWS CLI, supabase-py.
+"""What people would use instead, against the same server: rclone, s5cmd, the AWS CLI.
 
-The first three come with static S3 keys, which spares them row-level security.
+They come with static S3 keys, which spares them row-level security.
 """
 
 from __future__ import annotations
@@ -8,21 +8,19 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from benchmarks.cargo import BenchmarkFailed, Cargo
 from benchmarks.deployment import BUCKET, Deployment
-from benchmarks.measure import Block, Case, Cpu, Sample, Series, timed
+from benchmarks.measure import Sample, Series
 from benchmarks.processes import TOOL
 
 _log = logging.getLogger(__name__)
 
-GROUP = "tools"
+CURL = "curl"
 _AWS_CONFIG = """[default]
 region = us-east-1
 s3 =
@@ -66,73 +64,52 @@ def tools(endpoint: str) -> list[Tool]:
 class Comparison:
     """The tools that this machine has; `remarks` names the others and those that fail."""
 
-    def __init__(self, deployment: Deployment, folder: Path, cpu: Cpu) -> None:
+    def __init__(self, deployment: Deployment, folder: Path) -> None:
         self._deployment = deployment
         self._folder = folder
-        self._cpu = cpu
-        self._environment = _environment(deployment, folder)
+        self._environment = environment(deployment, folder)
         known = tools(deployment.s3_url)
-        self._present = [tool for tool in known if shutil.which(tool.name)]
-        self.remarks = [
-            f"{t.name} is not installed: skipped" for t in known if t not in self._present
-        ]
+        self.present = [tool for tool in known if shutil.which(tool.name)]
+        absent = [tool.name for tool in known if tool not in self.present]
+        absent += [name for name in (CURL,) if not shutil.which(name)]
+        self.remarks = [f"{name} is not installed: skipped" for name in absent]
+        self._failed: set[str] = set()
 
-    def block(self, cargos: Sequence[Cargo]) -> Block:
-        """Round trips of the cargos by every tool."""
-        pairs = [(tool, cargo) for cargo in cargos for tool in self._present]
-        cases: list[Case] = [partial(self._case, *pair) for pair in pairs]
-        cases += [partial(self._supabase_py, cargo) for cargo in cargos]
-        return Block(GROUP, nullcontext, cases)
+    def attempt(self, name: str, samples: Iterator[Sample]) -> Iterator[Sample]:
+        """What a tool or library brings; one that fails is not measured again.
 
-    def _case(self, tool: Tool, cargo: Cargo) -> Iterator[Sample]:
-        """A tool that fails is not measured again; ours are what must work."""
-        if tool not in self._present:
+        Ours are what must work.
+        """
+        if name in self._failed:
             return
         try:
-            yield from self._round_trip(tool, cargo)
+            yield from samples
         except BenchmarkFailed as error:
-            self._present.remove(tool)
-            self.remarks.append(f"{tool.name} failed and is not measured to the end")
+            self._failed.add(name)
+            self.remarks.append(f"{name} failed and is not measured to the end")
             _log.warning("%s", error)  # may name paths, so it is not for the report
 
-    def _round_trip(self, tool: Tool, cargo: Cargo) -> Iterator[Sample]:
+    def round_trip(self, tool: Tool, group: str, cargo: Cargo) -> Iterator[Sample]:
+        """There and back by one of them."""
         key = f"{self._deployment.agent_id}/{tool.name}"
         there, back = f"{tool.remote}/{key}", self._folder / f"{tool.name}.back"
         ways = (("upload", str(cargo.path), there), ("download", there, str(back)))
         try:
             for action, source, target in ways:
-                series = Series(GROUP, tool.name, action, cargo.size, TOOL)
+                series = Series(group, tool.name, action, cargo.size, TOOL)
                 command = [tool.name, *tool.copy(source, target)]
-                yield timed(series, partial(self._run, command), self._cpu)[0]
+                yield self._deployment.tool(series, partial(self.run, command))
             cargo.must_equal(back)
         finally:
             back.unlink(missing_ok=True)
             self._deployment.remove(key)
 
-    def _supabase_py(self, cargo: Cargo) -> Iterator[Sample]:
-        """In one stream each way, as it does; the download is in memory as a whole."""
-        key, back = f"{self._deployment.agent_id}/supabase-py", self._folder / "supabase-py.back"
-        environment = {
-            **os.environ,
-            **self._deployment.stack.environment,
-            "BENCHMARK_TOKEN": self._deployment.token(),
-        }
-        try:
-            for action, path in (("upload", cargo.path), ("download", back)):
-                series = Series(GROUP, "supabase-py", action, cargo.size, TOOL)
-                command = [sys.executable, "-m", "benchmarks.supabase_py", action, key, str(path)]
-                work = partial(self._deployment.run, command, environment=environment)
-                yield timed(series, work, self._cpu)[0]
-            cargo.must_equal(back)
-        finally:
-            back.unlink(missing_ok=True)
-            self._deployment.remove(key)
-
-    def _run(self, command: Sequence[str]) -> None:
-        self._deployment.run(command, environment=self._environment)
+    def run(self, command: Sequence[str]) -> int | None:
+        """Run one of them with the keys; returns the most memory that it took."""
+        return self._deployment.run(command, environment=self._environment)
 
 
-def _environment(deployment: Deployment, folder: Path) -> Mapping[str, str]:
+def environment(deployment: Deployment, folder: Path) -> Mapping[str, str]:
     """Settings and keys of the tools; what the user has set up for them is not read."""
     aws_config = folder / "aws-config"
     aws_config.write_text(_AWS_CONFIG)

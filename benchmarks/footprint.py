@@ -15,23 +15,15 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-import httpx
-from sqlalchemy import create_engine, make_url, text
-
+from benchmarks import counters
 from benchmarks.cargo import make_cargo
 from benchmarks.deployment import Deployment, deployment
 from benchmarks.measure import MIB
 from tasks import transfer
 
 SECONDS = 900
-SETTLE_SECONDS = 6
-"""RabbitMQ counts messages every five seconds."""
 SMALL_BYTES, LARGE_BYTES = 10_000, 105_000_000
 TABLES = ("transfers", "events", "chunks", "continuations")
-_FACTS = """
-SELECT pg_current_wal_lsn() - '0/0'::pg_lsn AS wal,
-    (SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()) AS commits
-"""
 
 
 def main() -> None:
@@ -61,7 +53,7 @@ def measure(made: Deployment, name: str, count: int, size: int) -> Mapping[str, 
     for one in asked:
         one.get(timeout=SECONDS)
     seconds = time.monotonic() - began
-    time.sleep(SETTLE_SECONDS)
+    time.sleep(counters.SETTLE_SECONDS)
     after = _facts(made)
     each = {fact: round((after[fact] - before[fact]) / count, 1) for fact in after}
     return {"files": count, "a second": round(count / seconds, 1), **each}
@@ -69,25 +61,13 @@ def measure(made: Deployment, name: str, count: int, size: int) -> Mapping[str, 
 
 def _facts(made: Deployment) -> dict[str, float]:
     """Counters of the servers; what runs by the clock is in them too."""
-    engine = create_engine(make_url(made.stack.postgres.url).set(drivername="postgresql+psycopg"))
-    with engine.begin() as connection:
-        row = connection.execute(text(_FACTS)).one()
-        facts = {"bytes of WAL": float(row.wal), "commits": float(row.commits)}
-        for table in TABLES:
-            size = f"SELECT pg_total_relation_size('argosy.{table}'), count(*) FROM argosy.{table}"
-            taken, rows = connection.execute(text(size)).one()  # the names are ours
-            facts |= {f"bytes of {table}": taken, f"rows of {table}": rows}
-    engine.dispose()
+    facts = counters.read(made)
+    for table in TABLES:
+        size = f"SELECT pg_total_relation_size('argosy.{table}'), count(*) FROM argosy.{table}"
+        taken, rows = made.query(size)[0]  # the names are ours
+        facts |= {f"bytes of {table}": taken, f"rows of {table}": rows}
     cpu = {f"CPU ms, {role}": 1000 * tree.cpu() for role, tree in made.trees().items()}
-    return {**facts, **cpu, **_messages(made)}
-
-
-def _messages(made: Deployment) -> dict[str, float]:
-    api = made.stack.operator_environment.get("ARGOSY_BROKER_API")
-    if not api:
-        return {}
-    stats = httpx.get(f"{api.rstrip('/').removesuffix('/api')}/api/overview").json()
-    return {"messages": float(stats["message_stats"]["publish"])}
+    return {**facts, **cpu}
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+MB, GB = 10**6, 10**9
 MIB = 1024**2
 GIB = 1024**3
 
@@ -36,13 +37,21 @@ class Series:
 class Sample:
     """One measurement; `cpu` is CPU-seconds by role, empty where it is too short to tell.
 
-    `stored` is what the bytes came to, where they were compressed.
+    `stored` is what the bytes came to, where they were compressed. `peak` is the highest
+    resident memory, in bytes, of the largest process that moved them, where it was looked at.
+    `pages` and `rows` are those that PostgreSQL looked at, and `whole` the tables that it read
+    from end to end. `facts` are what else was found, by names that say the unit.
     """
 
     series: Series
     seconds: float
     cpu: Mapping[str, float] = field(default_factory=dict)
     stored: int | None = None
+    peak: int | None = None
+    pages: int | None = None
+    rows: int | None = None
+    whole: frozenset[str] = frozenset()
+    facts: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -57,6 +66,13 @@ class Spread:
     def of(cls, figures: Sequence[float]) -> Spread:
         """Of one figure or more."""
         return cls(statistics.median(figures), min(figures), max(figures))
+
+
+def percentile(figures: Sequence[float], percent: int) -> float:
+    """What so many percent of the figures do not exceed; of one figure, that."""
+    if len(figures) < 2:
+        return figures[0]
+    return statistics.quantiles(figures, n=100, method="inclusive")[percent - 1]
 
 
 @dataclass(frozen=True)
@@ -79,10 +95,7 @@ class Summary:
     @property
     def p99(self) -> float:
         """The wall time that one sample in a hundred exceeds."""
-        times = [sample.seconds for sample in self.samples]
-        if len(times) < 2:
-            return times[0]
-        return statistics.quantiles(times, n=100, method="inclusive")[98]
+        return percentile([sample.seconds for sample in self.samples], 99)
 
     @property
     def core_seconds(self) -> Spread:
@@ -95,16 +108,38 @@ class Summary:
         stored = self.samples[0].stored
         return None if stored is None else stored / self.series.size
 
-    def cpu_per_gib(self, roles: Iterable[str]) -> float | None:
-        """Median CPU-seconds that these roles spent on a GiB; None if nobody looked."""
+    @property
+    def peak(self) -> int | None:
+        """The most memory of one process that moved the bytes, in bytes; None if nobody looked."""
+        return max((s.peak for s in self.samples if s.peak is not None), default=None)
+
+    def fact(self, name: str) -> Spread | None:
+        """What was found under a name; None where it was not looked for."""
+        found = [sample.facts[name] for sample in self.samples if name in sample.facts]
+        return Spread.of(found) if found else None
+
+    def cpu_per_gb(self, roles: Iterable[str]) -> float | None:
+        """CPU-seconds that these roles spent on a GB, a mean; None if nobody looked.
+
+        The system counts in hundredths of a second, which a short transfer rounds to nothing
+        or to much: in a mean that levels out.
+        """
+        spent = self._cpu_of(roles)
+        return None if spent is None else spent * GB / self.series.size
+
+    def cpu_per_item(self, roles: Iterable[str]) -> float | None:
+        """The same, on one of the items."""
+        spent = self._cpu_of(roles)
+        return None if spent is None else spent / self.series.items
+
+    def _cpu_of(self, roles: Iterable[str]) -> float | None:
         wanted = set(roles)
         known = [sample.cpu for sample in self.samples if wanted & sample.cpu.keys()]
         if not known:
             return None
-        spent = statistics.median(
+        return statistics.fmean(
             sum(seconds for role, seconds in cpu.items() if role in wanted) for cpu in known
         )
-        return spent * GIB / self.series.size
 
 
 Cpu = Callable[[], Mapping[str, float]]
@@ -116,11 +151,15 @@ Case = Callable[[], Iterator[Sample]]
 
 @dataclass(frozen=True)
 class Block:
-    """Cases that need the same surroundings, which are entered once in a round."""
+    """Cases that need the same surroundings, which are entered once in a round.
+
+    One that says `rounds` takes part in no more than that.
+    """
 
     name: str
     surroundings: Callable[[], AbstractContextManager[object]]
     cases: Sequence[Case]
+    rounds: int | None = None
 
 
 def interleave(
@@ -134,6 +173,8 @@ def interleave(
     for number in range(rounds):
         turn = number % len(blocks)
         for block in [*blocks[turn:], *blocks[:turn]]:
+            if block.rounds is not None and number >= block.rounds:
+                continue
             with phase(block.name), block.surroundings():
                 for case in block.cases:
                     yield from case()

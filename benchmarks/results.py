@@ -7,21 +7,44 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks import (
+    cases_broker,
     cases_compression,
+    cases_files,
     cases_fleet,
+    cases_growth,
+    cases_load,
+    cases_many,
     cases_media,
+    cases_network,
     cases_policies,
+    cases_stages,
     cases_storage,
     gains,
+    report_growth,
+    report_network,
 )
-from benchmarks.deployment import STORAGE
+from benchmarks.deployment import CLIENT, STORAGE, WORKER
 from benchmarks.gains import Coding
+from benchmarks.library import DIRECT
 from benchmarks.measure import MIB, Sample, Summary
 from benchmarks.processes import Watched
 
 LEAST_RATE = 300e6
 MOST_MEMORY = 200e6
-_TABLES_OF_THEIR_OWN = {cases_policies.GROUP, cases_media.GROUP, cases_compression.GROUP}
+_FLEETS = (cases_fleet.GROUP, cases_files.GROUP, cases_load.GROUP, cases_many.GROUP)
+_OURS = (CLIENT, WORKER, STORAGE, "beat", DIRECT)
+_TABLES_OF_THEIR_OWN = {
+    cases_broker.GROUP,
+    cases_compression.GROUP,
+    cases_files.GROUP,
+    cases_growth.GROUP,
+    cases_load.GROUP,
+    cases_many.GROUP,
+    cases_media.GROUP,
+    cases_network.GROUP,
+    cases_policies.GROUP,
+    cases_stages.GROUP,
+}
 LATENCY_UP_TO = MIB
 """Files up to this size show how long a transfer takes, larger ones how fast it is."""
 
@@ -55,6 +78,11 @@ class Results:
     remarks: Sequence[str]
 
     @property
+    def cores(self) -> int:
+        """Of the machine."""
+        return int(self.machine.get("cores", 1))
+
+    @property
     def rates(self) -> list[Summary]:
         """Series that show how fast."""
         return [s for s in self._moved if s.series.size > LATENCY_UP_TO]
@@ -71,12 +99,12 @@ class Results:
     @property
     def policies(self) -> list[Summary]:
         """Series that show what a decision on access costs."""
-        return [s for s in self.summaries if s.series.group == cases_policies.GROUP]
+        return self.of(cases_policies.GROUP)
 
     @property
     def thumbnails(self) -> list[Summary]:
         """Series that show how many thumbnails a core makes."""
-        return [s for s in self.summaries if s.series.group == cases_media.GROUP]
+        return self.of(cases_media.GROUP)
 
     @property
     def codings(self) -> list[Coding]:
@@ -92,10 +120,16 @@ class Results:
                 found.setdefault((watched.phase, watched.role), []).append(peak)
         return [Memory(*where, len(peaks), max(peaks)) for where, peaks in found.items()]
 
+    def of(self, group: str) -> list[Summary]:
+        """Series of one group."""
+        return [s for s in self.summaries if s.series.group == group]
+
     @property
     def targets(self) -> list[Target]:
-        """What issue 2 asks of these figures."""
-        return [*self._rates_to_reach(), *self._memory_to_keep()]
+        """What is asked of rates, of everybody's memory, of networks and of growth."""
+        own = (report_network.targets(self.summaries), report_growth.targets(self.summaries))
+        others = [Target(*target) for told in own for target in told]
+        return [*self._rates_to_reach(), *self._memory_to_keep(), *others]
 
     def _rates_to_reach(self) -> list[Target]:
         return [
@@ -109,7 +143,11 @@ class Results:
         ]
 
     def _memory_to_keep(self) -> list[Target]:
-        fleet = [m for m in self.memory if m.phase.startswith(cases_fleet.GROUP)]
+        fleet = [
+            memory
+            for memory in self.memory
+            if memory.phase.startswith(_FLEETS) and memory.role.startswith(_OURS)
+        ]
         if not fleet:
             return []
         most = max(fleet, key=lambda memory: memory.peak)
@@ -126,24 +164,23 @@ class Results:
             "series": [_series_document(summary) for summary in self.summaries],
             "codings": [vars(coding) for coding in self.codings],
             "memory": [vars(memory) for memory in self.memory],
-            "targets": [vars(target) for target in self.targets],
             "remarks": list(self.remarks),
         }
 
 
 def mover_cpu(summary: Summary) -> float | None:
-    """CPU-seconds a GiB of whoever moves the bytes."""
-    return summary.cpu_per_gib([summary.series.mover])
+    """CPU-seconds a GB of whoever moves the bytes."""
+    return summary.cpu_per_gb([summary.series.mover])
 
 
 def server_cpu(summary: Summary) -> float | None:
-    """CPU-seconds a GiB of the storage server."""
-    return summary.cpu_per_gib([STORAGE])
+    """CPU-seconds a GB of the storage server."""
+    return summary.cpu_per_gb([STORAGE])
 
 
 def other_cpu(summary: Summary) -> float | None:
-    """CPU-seconds a GiB of PostgreSQL, the broker and the result store."""
-    return summary.cpu_per_gib(["PostgreSQL", "Valkey", "RabbitMQ"])
+    """CPU-seconds a GB of PostgreSQL, the broker and the result store."""
+    return summary.cpu_per_gb(["PostgreSQL", "Valkey", "RabbitMQ"])
 
 
 def _series_document(summary: Summary) -> dict[str, Any]:
@@ -151,7 +188,7 @@ def _series_document(summary: Summary) -> dict[str, Any]:
         **vars(summary.series),
         "seconds": {**vars(summary.seconds), "p99": summary.p99},
         "bytes_per_second": vars(summary.rate),
-        "cpu_seconds_per_gib": {
+        "cpu_seconds_per_gb": {
             "mover": mover_cpu(summary),
             "storage server": server_cpu(summary),
             "PostgreSQL, Valkey, RabbitMQ": other_cpu(summary),
@@ -161,5 +198,13 @@ def _series_document(summary: Summary) -> dict[str, Any]:
 
 
 def _sample_document(sample: Sample) -> dict[str, Any]:
-    stored = {} if sample.stored is None else {"stored": sample.stored}
-    return {"seconds": sample.seconds, "cpu": dict(sample.cpu), **stored}
+    others = {
+        "stored": sample.stored,
+        "peak": sample.peak,
+        "facts": dict(sample.facts) or None,
+        "pages": sample.pages,
+        "rows": sample.rows,
+        "whole": None if sample.pages is None else sorted(sample.whole),
+    }
+    found = {name: value for name, value in others.items() if value is not None}
+    return {"seconds": sample.seconds, "cpu": dict(sample.cpu), **found}

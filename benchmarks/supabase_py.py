@@ -17,9 +17,8 @@ from benchmarks.deployment import BUCKET
 _SECONDS = 600
 
 
-def bucket() -> Any:
-    """The bucket, as the agent sees it."""
-    token = os.environ["BENCHMARK_TOKEN"]
+def bucket(token: str) -> Any:
+    """The bucket, as the agent sees it whose token this is."""
     options = ClientOptions(
         headers={"Authorization": f"Bearer {token}"}, storage_client_timeout=_SECONDS
     )
@@ -27,13 +26,18 @@ def bucket() -> Any:
     return client.storage.from_(BUCKET)
 
 
-def main(way: str, key: str, path: str) -> None:
-    """Move one file."""
-    if way == "upload":
-        with Path(path).open("rb") as file:
-            bucket().upload(key, file, {"content-type": "application/octet-stream"})
+def move(files: Any, action: str, key: str, path: Path) -> None:
+    """One file, in one stream each way; what is downloaded is in memory as a whole."""
+    if action == "upload":
+        with path.open("rb") as file:
+            files.upload(key, file, {"content-type": "application/octet-stream"})
     else:
-        Path(path).write_bytes(bucket().download(key))
+        path.write_bytes(files.download(key))
+
+
+def main(action: str, key: str, path: str) -> None:
+    """Move one file."""
+    move(bucket(os.environ["BENCHMARK_TOKEN"]), action, key, Path(path))
 
 
 if __name__ == "__main__":

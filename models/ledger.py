@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
+    Select,
     Uuid,
     and_,
     case,
@@ -22,6 +23,7 @@ from sqlalchemy import (
     or_,
     select,
     tuple_,
+    union_all,
     update,
 )
 from sqlalchemy.orm import Session
@@ -84,15 +86,37 @@ def open_window(
     session: Session, transfer_id: UUID, slots: int, republish_seconds: float
 ) -> Sequence[int]:
     """Mark the next waiting chunks as queued; their messages are due to be sent."""
-    waiting = (
+    numbers = Chunk.number.in_(_waiting(transfer_id, slots))
+    return _open(session, transfer_id, numbers, republish_seconds)
+
+
+def _open_next(
+    session: Session, transfer_id: UUID, number: int, republish_seconds: float
+) -> Sequence[int]:
+    """Open one more. It is behind this chunk as a rule: what is stored is not read each time."""
+    behind = _waiting(transfer_id, 1).where(Chunk.number > number)
+    first = union_all(behind, _waiting(transfer_id, 1)).limit(1).scalar_subquery()
+    return _open(session, transfer_id, Chunk.number == first, republish_seconds)
+
+
+def _waiting(transfer_id: UUID, most: int) -> Select[int]:
+    return (
         select(Chunk.number)
         .where(Chunk.transfer_id == transfer_id, Chunk.state == ChunkState.WAITING)
         .order_by(Chunk.number)
-        .limit(slots)
+        .limit(most)
     )
+
+
+def _open(
+    session: Session,
+    transfer_id: UUID,
+    numbers: ColumnElement[bool],
+    republish_seconds: float,
+) -> Sequence[int]:
     return session.scalars(
         update(Chunk)
-        .where(Chunk.transfer_id == transfer_id, Chunk.number.in_(waiting))
+        .where(Chunk.transfer_id == transfer_id, numbers)
         .where(Chunk.state == ChunkState.WAITING)
         .values(
             state=ChunkState.QUEUED,
@@ -339,7 +363,7 @@ def store_chunk(
         return Stored(won=True, assembling=True, bytes_done=transfer.bytes_done)
     is_part = chunk.number != DIGEST  # the window is the parts'; the digest was beside it
     goes_on = is_part and transfer.chunks_left and transfer.state == State.MOVING
-    opened = open_window(session, transfer.id, 1, republish_seconds) if goes_on else ()
+    opened = _open_next(session, transfer.id, chunk.number, republish_seconds) if goes_on else ()
     return Stored(
         won=True,
         next_number=next(iter(opened), None),

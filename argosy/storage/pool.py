@@ -19,7 +19,9 @@ class PoolSettings:
     """Limits and time-outs (seconds) of the pool.
 
     `read` and `write` bound the silence between two blocks, not a whole transfer;
-    `wait` is for a free connection.
+    `wait` is for a free connection. `idle_seconds` is less than the minute after which
+    gateways hang up: a new connection takes some round trips, which files of the next
+    half minute need not wait for.
     """
 
     connect: float = 5.0
@@ -28,7 +30,7 @@ class PoolSettings:
     wait: float = 60.0
     max_connections: int = 64
     max_idle: int = 16
-    idle_seconds: float = 15.0
+    idle_seconds: float = 50.0
 
 
 _clients: dict[tuple[int, PoolSettings], httpx.Client] = {}

@@ -16,7 +16,7 @@ import pytest
 from alembic.config import Config
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy import Engine, create_engine, make_url, text, update
 from sqlalchemy.orm import Session
 
 from alembic import command
@@ -604,6 +604,44 @@ def test_parts_stored_at_once_open_different_slots(ledger: Ledger) -> None:
         held = [ledger.hold(transfer, number) for number in (1, 2, 3, 4)]
         done = ledger.at_once(*[storing(one) for one in held])
         assert sorted(one.next_number or 0 for one in done) == [5, 6, 7, 8]
+
+
+def test_what_waits_in_front_is_opened_once_nothing_waits_behind(ledger: Ledger) -> None:
+    transfer = _laid_out(ledger, 6)
+    ledger.do(lambda session: open_window(session, transfer, 6, 1000))
+    for number in (1, 2, 5):  # as a pause leaves it
+        _set_waiting(ledger, transfer, number)
+    opened = [ledger.store(ledger.hold(transfer, number)).next_number for number in (4, 6, 3)]
+    assert opened == [5, 1, 2]
+
+
+def _set_waiting(ledger: Ledger, transfer: UUID, number: int) -> None:
+    put = update(Chunk).where(Chunk.transfer_id == transfer, Chunk.number == number)
+    ledger.do(lambda session: session.execute(put.values(state="waiting")))
+
+
+@pytest.mark.parametrize("stored", [0, 2000])
+def test_storing_a_part_reads_no_more_however_many_are_stored(ledger: Ledger, stored: int) -> None:
+    transfer = _laid_out(ledger, 2010)
+    ledger.do(lambda session: open_window(session, transfer, stored + 4, 1000))
+    done = update(Chunk).where(Chunk.transfer_id == transfer, Chunk.number <= stored)
+    ledger.do(lambda session: session.execute(done.values(state="stored")))
+    held = ledger.hold(transfer, stored + 2)
+    ledger.do(lambda session: session.execute(text("ANALYZE argosy.chunks")))  # as autovacuum does
+
+    def work(session: Session) -> tuple[Stored, int]:
+        before = session.scalars(text(ROWS_READ)).one()
+        return storing(held)(session), session.scalars(text(ROWS_READ)).one() - before
+
+    result, rows = ledger.do(work)
+    assert result.next_number == stored + 5
+    assert rows < 50
+
+
+ROWS_READ = """
+SELECT seq_tup_read + coalesce(idx_tup_fetch, 0) FROM pg_stat_xact_user_tables
+WHERE schemaname = 'argosy' AND relname = 'chunks'
+"""
 
 
 # What is due again

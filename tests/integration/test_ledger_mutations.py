@@ -162,7 +162,7 @@ MUTATIONS: dict[str, tuple[dict[str, Any], Callable[[Begin], None]]] = {
     ),
     "the window is opened later": (
         {
-            "models.ledger.open_window": lambda *_: (),
+            "models.ledger._open_next": lambda *_: (),
             "tasks.chunk.follow": opening_later,
             "tasks.resume.due_windows": lambda *_, **__: [],
         },
