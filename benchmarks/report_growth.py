@@ -12,15 +12,15 @@ MOST_IF_FLAT = 2.0
 """Times as many pages for ten times the rows: an index may get one level deeper."""
 SPARE = 1.1
 """What grows with its input may grow by so much more than that."""
-FEW_PAGES = 100
+FEW_PAGES = 250
 """So few more are no growth, whatever they are a multiple of."""
 
 NOTES = (
     "Growth: pages are those of tables and indexes, of 8 KiB, that PostgreSQL looks at; ms are the "
     "whole call, our own code included, in the middle of five. The last step is how many times as "
     "many pages the largest size takes as the one before it. Read whole are tables that are read "
-    "from end to end at the largest size; those of a few pages are meant to be. What is missed "
-    "looks at more pages and at more rows than it may.",
+    "from end to end at the largest size; those of a few pages are meant to be. What is "
+    "linear and missed looks at more pages and at more rows than it may.",
 )
 
 
@@ -89,11 +89,15 @@ def _times(steps: Sequence[Summary]) -> float:
 
 
 def _is_met(steps: Sequence[Summary]) -> bool:
-    """By pages and by rows: of an index alone more pages count once its table is very large."""
+    """By pages; what is linear also by rows: an index alone takes a page for each in a large table.
+
+    That page says which rows are visible to all, and is looked at again for each.
+    """
     before, last = steps[-2:]
     if _pages(last) - _pages(before) <= FEW_PAGES:
         return True
     more = last.series.items / before.series.items
     rows = _rows(last) / max(1, _rows(before))
-    may = MOST_IF_FLAT if last.series.of == FLAT else SPARE * more
-    return min(_times(steps), rows) <= may
+    if last.series.of == FLAT:
+        return _times(steps) <= MOST_IF_FLAT
+    return min(_times(steps), rows) <= SPARE * more

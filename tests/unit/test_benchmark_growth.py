@@ -39,9 +39,9 @@ def told(found: list[Summary]) -> list[tuple[str, bool]]:
     ("pages", "may", "met"),
     [
         ((10, 15, 20), FLAT, True),
-        ((10, 10, 110), FLAT, True),  # a hundred pages are few
-        ((100, 200, 400), FLAT, True),
-        ((100, 200, 401), FLAT, False),
+        ((10, 10, 260), FLAT, True),  # 250 pages are few
+        ((100, 400, 800), FLAT, True),
+        ((100, 400, 801), FLAT, False),
         ((100, 1_000, 1_000), FLAT, True),  # a page of a list that is full by now
         ((100, 1_000, 11_000), LINEAR, True),
         ((100, 1_000, 11_001), LINEAR, False),
@@ -53,8 +53,10 @@ def test_the_last_step_says_whether_it_grows(pages: Sequence[int], may: str, met
     assert [is_met for _, is_met in others] == ([] if met else [False])
 
 
-def test_pages_alone_are_no_growth() -> None:
-    assert told(summaries((100, 1_000, 10_000), steady=True))[0][1]
+def test_pages_alone_are_no_growth_of_what_may_be_linear() -> None:
+    assert told(summaries((100, 1_000, 20_000), LINEAR, steady=True))[0][1]
+    assert not told(summaries((100, 1_000, 20_000), LINEAR))[0][1]
+    assert not told(summaries((100, 1_000, 20_000), FLAT, steady=True))[0][1]
 
 
 def test_what_grows_is_named() -> None:
