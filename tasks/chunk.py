@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from argosy.errors import Error
 from argosy.files import write_at
 from argosy.storage.body import FileRange
+from argosy.write_back import begin_write_back
 from models import Chunk, Kind, Transfer
 from models.ledger import Stored, claim_chunk, store_chunk
 from tasks import copying
@@ -122,6 +123,7 @@ def _download(transfer: Transfer, claimed: Chunk, lease: Lease) -> str | None:
             write_at(fd, block, offset)
             offset += len(block)
             lease.moved(int(len(block) * content.density))
+        begin_write_back(fd, claimed.offset, claimed.length)
     return transfer.etag
 
 
