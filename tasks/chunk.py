@@ -25,6 +25,7 @@ from tasks.follow import follow
 from tasks.lease import Lease, LeaseLost
 from tasks.reading import content_of
 from tasks.spool import Partial
+from tasks.trail import trail
 
 log = structlog.get_logger(__name__)
 
@@ -124,7 +125,7 @@ def _download(transfer: Transfer, claimed: Chunk, lease: Lease) -> str | None:
             offset += len(block)
             lease.moved(int(len(block) * content.density))
         begin_write_back(fd, claimed.offset, claimed.length)
-    return transfer.etag
+        return trail(transfer, claimed, fd, lease) or transfer.etag
 
 
 _MOVE: dict[Kind, Callable[[Transfer, Chunk, Lease], str | None]] = {
