@@ -239,6 +239,12 @@ class FleetSettings(WatchSettings, MediaSettings, AgentSettings):
     window: int = Field(
         8, ge=1, le=10_000, description="Chunk messages of one transfer in the queue at once."
     )
+    whole_md5: bool = Field(
+        True,
+        description="Whether the reference of a file that the fleet uploads in parts has the MD5 "
+        "of the whole: 1.5 s of a core for each GiB. SHA-256 of the whole and MD5 of every part "
+        "are taken anyway.",
+    )
     copy_threshold: int = Field(
         S3_MAX_PART_BYTES,
         ge=S3_MIN_PART_BYTES,

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from argosy.errors import Error
 from argosy.files import write_at
 from argosy.storage.body import FileRange
+from argosy.write_back import begin_write_back
 from models import Chunk, Kind, Transfer
 from models.ledger import Stored, claim_chunk, store_chunk
 from tasks import copying, parcel
@@ -24,6 +25,7 @@ from tasks.follow import follow
 from tasks.lease import Lease, LeaseLost
 from tasks.reading import content_of
 from tasks.spool import Partial
+from tasks.trail import trail
 
 log = structlog.get_logger(__name__)
 
@@ -146,7 +148,8 @@ def _download(transfer: Transfer, claimed: Chunk, lease: Lease) -> str | None:
             write_at(fd, block, offset)
             offset += len(block)
             lease.moved(int(len(block) * content.density))
-    return transfer.etag
+        begin_write_back(fd, claimed.offset, claimed.length)
+        return trail(transfer, claimed, fd, lease) or transfer.etag
 
 
 _MOVE: dict[Kind, Callable[[Transfer, Chunk, Lease], str | None]] = {

@@ -9,7 +9,7 @@ import structlog
 from celery import shared_task
 
 from argosy.errors import Error
-from argosy.storage.checksum import digest_file
+from argosy.storage.checksum import digest_file, sha256_file
 from models import DIGEST, Chunk, Transfer
 from tasks.base import FleetTask
 from tasks.chunk import enter, take_chunk
@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 @shared_task(bind=True, base=FleetTask, name="transfer.digest")
 def digest(self: FleetTask, transfer_id: str) -> None:
-    """Read a file once, for SHA-256 and MD5; an entry of the ledger like any chunk.
+    """Read a file once, for SHA-256 and, if wanted, MD5; an entry of the ledger like any chunk.
 
     One that is stored compressed is encoded and sent in the same pass.
     """
@@ -47,5 +47,7 @@ def digest(self: FleetTask, transfer_id: str) -> None:
 
 def _digest(transfer: Transfer, claimed: Chunk, lease: Lease) -> dict[str, Any]:
     with fleet().spool.source(transfer.path, transfer.fingerprint) as source:
+        if not fleet().settings.whole_md5:
+            return {"sha256": sha256_file(source.fd, claimed.length, lease.check), "md5": None}
         sums = digest_file(source.fd, claimed.length, lease.check)
     return {"sha256": sums.sha256, "md5": sums.md5}

@@ -97,6 +97,10 @@ class Lease:
         """A body that goes out no faster than it may; it ends with LeaseLost."""
         return _Paced(body, self)
 
+    def rest(self, seconds: float) -> None:
+        """Wait for something. Raises LeaseLost as soon as the claim is not held any more."""
+        self._wait(seconds)
+
     def _wait(self, seconds: float) -> None:
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:

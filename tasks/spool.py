@@ -167,6 +167,13 @@ class Partial:
         with self._closing(fd):
             yield fd
 
+    def is_ours_alone(self) -> bool:
+        """Whether the partial file is there, and never had a name that others know."""
+        with self._spool.destination(self._destination) as (folder, _name):
+            if not _exists(self._name, folder):
+                return False
+            return os.stat(self._name, dir_fd=folder, follow_symlinks=False).st_nlink == 1
+
     def publish(self) -> None:
         """Give the verified file its name, on disk for good. Never overwrites.
 

@@ -31,7 +31,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
 @pytest.fixture(autouse=True)
 def current_app(request: pytest.FixtureRequest) -> None:
     """Send through the deployment that the test uses: Celery's current application is global."""
-    for name in ("deployment", "fragile", "with_part_size"):
+    for name in ("deployment", "fragile", "with_part_size", "parted"):
         if name in request.fixturenames:
             request.getfixturevalue(name).app.set_current()
             request.getfixturevalue(name).app.set_default()

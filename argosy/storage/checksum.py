@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from argosy.storage.body import BLOCK_BYTES, read_range
+
+AHEAD = 4
+"""Blocks by which SHA-256 may be ahead of the slower MD5: it need not be woken for each."""
 
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _COMPOSITE = re.compile(r"([0-9a-f]{32})-([1-9][0-9]*)")
@@ -38,7 +42,10 @@ class Digest:
         self.size += len(block)
 
     def update_beside(self, block: bytes | memoryview, helper: ThreadPoolExecutor) -> Future[None]:
-        """The same, with the MD5 in `helper`; its future must be awaited before the next block."""
+        """The same, with the MD5 in `helper`, which has one thread; the block must stay as it is.
+
+        `md5` and `checksums` are right once the future is done.
+        """
         beside = helper.submit(self._md5.update, block)
         self._sha256.update(block)
         self.size += len(block)
@@ -62,7 +69,7 @@ class Digest:
 def digest_file(fd: int, size: int, on_bytes: Callable[[int], None] | None = None) -> Checksums:
     """Read `size` bytes of a file once, with SHA-256 and MD5 on two cores if it has many.
 
-    At most two blocks are in memory. `on_bytes` hears the size of each block.
+    At most `AHEAD` blocks and one are in memory. `on_bytes` hears the size of each block.
     Raises SourceChanged if the file ends early, SourceUnreadable if the disk fails.
     """
     blocks = read_range(fd, 0, size)
@@ -79,14 +86,13 @@ def digest_file(fd: int, size: int, on_bytes: Callable[[int], None] | None = Non
 def digest_blocks(
     blocks: Iterable[bytes | memoryview], on_bytes: Callable[[int], None] | None = None
 ) -> Checksums:
-    """The same of any blocks; raises what they raise."""
-    digest = Digest()
+    """The same of any blocks that stay as they are; raises what they raise."""
+    digest, beside = Digest(), deque[Future[None]]()
     with ThreadPoolExecutor(1, thread_name_prefix="md5") as helper:
-        beside: Future[None] | None = None
-        for block in blocks:  # the next block is read while MD5 is busy
-            if beside:
-                beside.result()
-            beside = digest.update_beside(block, helper)
+        for block in blocks:  # the next ones are read while MD5 is busy
+            if len(beside) == AHEAD:
+                beside.popleft().result()
+            beside.append(digest.update_beside(block, helper))
             if on_bytes:
                 on_bytes(len(block))
     return digest.checksums()

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import httpx
 
+from argosy.storage.sockets import widen
+
 
 @dataclass(frozen=True)
 class PoolSettings:
@@ -39,7 +41,7 @@ _clients: dict[tuple[int, PoolSettings], httpx.Client] = {}
 def new_client(settings: PoolSettings | None = None) -> httpx.Client:
     """A client of the caller's own: HTTP/1.1, kept alive, never following a redirect."""
     chosen = settings or PoolSettings()
-    return httpx.Client(
+    client = httpx.Client(
         timeout=httpx.Timeout(
             connect=chosen.connect, read=chosen.read, write=chosen.write, pool=chosen.wait
         ),
@@ -50,6 +52,7 @@ def new_client(settings: PoolSettings | None = None) -> httpx.Client:
         ),
         headers={"User-Agent": "argosy"},
     )
+    return widen(client)
 
 
 def client(settings: PoolSettings | None = None) -> httpx.Client:

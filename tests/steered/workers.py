@@ -1,4 +1,4 @@
-"""Workers that run one at a time, each from one call of Storage to the next."""
+"""Workers that run one at a time, each from one call of Storage, or one rest, to the next."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tests.steered.broker import Message, Tasks
 from tests.steered.moments import Fault, Killed
 from tests.steered.storage import Caller, Ends
 
+KILLS = frozenset({Ends.KILLED, Ends.KILLED_AFTER})
 STEP_SECONDS = 60.0
 """A step takes milliseconds; one that takes so long is stuck."""
 
@@ -54,7 +55,7 @@ class Worker(Caller):
         """The thread."""
         self._go.acquire()
         try:
-            if self._ends not in (Ends.KILLED, Ends.KILLED_AFTER):
+            if self._ends not in KILLS:
                 self.acknowledged = self._tasks.run(self.message, self.name)
         except Killed:
             self.was_killed = True
@@ -79,6 +80,13 @@ class SteeredLease(Lease):
         worker = threading.current_thread()
         if isinstance(worker, Worker):
             worker.lease = None
+
+    def rest(self, seconds: float) -> None:
+        """No time passes; the worker stands as before a call of Storage, and may die there."""
+        worker = threading.current_thread()
+        if isinstance(worker, Worker) and worker.stop_at("a rest") in KILLS:
+            raise Killed
+        self.check()
 
     def beat(self) -> None:
         """Renew it once; a worker whose claim is lost notices at its next block."""
