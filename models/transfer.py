@@ -139,6 +139,12 @@ class Transfer(Base):
             unique=True,
             postgresql_where=text("retry_of IS NOT NULL"),
         ),
+        Index(
+            "ix_transfers_copying",
+            text("(copied_from ->> 'bucket')"),
+            text("(copied_from ->> 'path')"),
+            postgresql_where=text(f"kind = 'copy' AND {LIVE}"),
+        ),
         Index("ix_transfers_expiry", "expires_at", postgresql_where=text("state = 'completed'")),
     )
 

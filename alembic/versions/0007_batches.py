@@ -1,4 +1,4 @@
-"""Batches: many uploads by one request.
+"""Batches: many uploads by one request; which file a copy that is on its way is of.
 
 Revision: 0007, after 0006
 """
@@ -16,6 +16,9 @@ branch_labels = None
 depends_on = None
 OLDEST_CODE = "0006"
 """The oldest version of the fleet, by its newest migration, that works with what is then there."""
+
+COPYING = "ix_transfers_copying"
+LIVE_COPY = "kind = 'copy' AND state IN ('queued', 'planned', 'moving', 'assembling', 'paused')"
 
 
 def upgrade() -> None:
@@ -35,9 +38,18 @@ def upgrade() -> None:
         schema="argosy",
     )
     _kinds("'upload', 'download', 'copy', 'batch'")
+    # A sweep asks for each file whether it is being copied. Only copies on their way are in it.
+    op.create_index(
+        COPYING,
+        "transfers",
+        [sa.text("(copied_from ->> 'bucket')"), sa.text("(copied_from ->> 'path')")],
+        schema="argosy",
+        postgresql_where=sa.text(LIVE_COPY),
+    )
 
 
 def downgrade() -> None:
+    op.drop_index(COPYING, "transfers", schema="argosy")
     op.execute("DELETE FROM argosy.transfers WHERE kind = 'batch'")
     _kinds("'upload', 'download', 'copy'")
     op.drop_table("parcels", schema="argosy")
