@@ -148,7 +148,8 @@ class AgentSettings(BaseSettings):
         16 * MIB,
         ge=S3_MIN_PART_BYTES,
         le=S3_MAX_PART_BYTES,
-        description="Bytes in a part; grown where a file would need over 10,000 parts.",
+        description="Bytes in a part; grown where a file would need over 10,000 parts, and by the "
+        "fleet, where it is not set, up to 64 MiB for a file of over 16 parts.",
     )
     storage_attempts: int = Field(6, ge=1, description="Tries of one storage request.")
     storage_deadline_seconds: float = Field(

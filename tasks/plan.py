@@ -16,7 +16,7 @@ from argosy.errors import QuotaExceeded
 from argosy.settings import S3_MAX_PART_BYTES, S3_MIN_PART_BYTES
 from argosy.storage.body import read_range
 from argosy.storage.checksum import digest_file
-from argosy.storage.parts import count_parts, part_size_for
+from argosy.storage.parts import count_parts, grown_part_size, part_size_for
 from models import FILES, STORES, Chunk, Kind, State, Transfer
 from models.ledger import claim_chunk, lay_out, open_window
 from models.parcels import Cut, lay_out_parcels
@@ -188,8 +188,15 @@ def _end_of_time() -> datetime:
 def _cut(transfer: Transfer, size: int, facts: dict[str, Any], *, digest: bool) -> Plan:
     if size <= _at_once(transfer):
         return Plan(size, size, small=True, digest=False, facts=facts)
-    part_size = part_size_for(size, min(fleet().settings.part_size, _at_its_rate(transfer)))
+    part_size = part_size_for(size, min(_usual_part_size(size), _at_its_rate(transfer)))
     return Plan(size, part_size, small=False, digest=digest, facts=facts)
+
+
+def _usual_part_size(size: int) -> int:
+    """As the operator has said; where nothing is said, by the size of the file."""
+    settings = fleet().settings
+    is_said = "part_size" in settings.model_fields_set
+    return settings.part_size if is_said else grown_part_size(size, settings.part_size)
 
 
 def _at_once(transfer: Transfer) -> int:

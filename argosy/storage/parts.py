@@ -6,6 +6,10 @@ from collections.abc import Iterator
 
 MAX_PARTS = 10_000
 """S3: an upload has at most so many parts."""
+MANY_PARTS = 16
+"""So many cost their messages and commits; of a file that would have more they are larger."""
+MOST_GROWTH = 4
+"""And no larger than so many times the usual: a part is what is sent again when it fails."""
 _MIB = 1024 * 1024
 
 
@@ -13,6 +17,12 @@ def part_size_for(size: int, part_size: int) -> int:
     """Bytes in a part: the setting, grown by whole MiB until 10,000 parts suffice."""
     needed = -(-size // MAX_PARTS)
     return max(part_size, -(-needed // _MIB) * _MIB)
+
+
+def grown_part_size(size: int, part_size: int) -> int:
+    """Bytes in a part of a large file, in whole MiB: `part_size` to `MOST_GROWTH` times it."""
+    shared = -(-size // (MANY_PARTS * _MIB)) * _MIB
+    return min(MOST_GROWTH * part_size, max(part_size, shared))
 
 
 def count_parts(size: int, part_size: int) -> int:

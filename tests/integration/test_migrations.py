@@ -33,6 +33,9 @@ __all__ = [
     "test_upgrade",
 ]
 
+# Alembic says so of its own, where it reads an index of expressions back from the database.
+pytestmark = pytest.mark.filterwarnings("ignore:Can't validate argument 'dialect_options'")
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
