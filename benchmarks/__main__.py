@@ -124,7 +124,7 @@ def _measure(
     }
     compares = {cases_files.GROUP, cases_many.GROUP} & set(only)
     absent = comparison.remarks if compares else []
-    others = (many_files, through_broker, thumbnails, worse_network)
+    others = (through_broker, thumbnails, worse_network)
     found = chain(absent, *(one.remarks for one in others))
     remarks = list(dict.fromkeys(found))
     return Results(how, about, measure.summarize(samples), watch.peaks, remarks)

@@ -29,7 +29,7 @@ _STORED = "SELECT count(*) FROM storage.objects WHERE starts_with(name, :folder)
 
 
 class ManyFiles:
-    """Lots of files, each as a whole; `remarks` says what could not be measured."""
+    """Lots of files, each as a whole."""
 
     def __init__(
         self,
@@ -43,7 +43,6 @@ class ManyFiles:
         self._lots = lots
         self._processes = processes
         self._fleet = Fleet(deployment)
-        self.remarks: list[str] = []
 
     def blocks(self, tiny: Cargo) -> list[Block]:
         """The tools, and a fleet of each size."""
@@ -100,13 +99,9 @@ class ManyFiles:
 
     def _at_a_time(self, lot: Lot, children: int) -> Iterator[Sample]:
         """As few messages as they take."""
-        send = many_at_a_time()
-        if send is None:
-            self.remarks = ["This fleet has no transfer.upload_many: not measured"]
-            return
         paths = self._fresh(lot, lot.count if children == CHILDREN else lot.elsewhere)
         subject = f"fleet, upload_many, {_processes(children)}"
-        yield from self._measure(lot, subject, paths, send)
+        yield from self._measure(lot, subject, paths, many_at_a_time)
 
     def _measure(
         self,

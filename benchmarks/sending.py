@@ -28,19 +28,12 @@ def one_by_one(paths: Sequence[Path]) -> tuple[Published, Sequence[Any]]:
     return published, [one.get(timeout=_SECONDS) for one in sent]
 
 
-def many_at_a_time() -> Sender | None:
-    """By as few messages as they take; None where the fleet cannot do that."""
-    ask = vars(transfer).get("upload_many")
-    if ask is None:
-        return None
-
-    def send(paths: Sequence[Path]) -> tuple[Published, Sequence[Any]]:
-        published: dict[str, float] = {}
-        sent = []
-        for at in range(0, len(paths), AT_A_TIME):
-            page = [str(path) for path in paths[at : at + AT_A_TIME]]
-            published |= dict.fromkeys(page, time.time())
-            sent.append(ask.delay(page))
-        return published, [one for each in sent for one in each.get(timeout=_SECONDS)]
-
-    return send
+def many_at_a_time(paths: Sequence[Path]) -> tuple[Published, Sequence[Any]]:
+    """By as few messages as they take."""
+    published: dict[str, float] = {}
+    sent = []
+    for at in range(0, len(paths), AT_A_TIME):
+        page = [str(path) for path in paths[at : at + AT_A_TIME]]
+        published |= dict.fromkeys(page, time.time())
+        sent.append(transfer.upload_many.delay(page))
+    return published, [one for each in sent for one in each.get(timeout=_SECONDS)]
