@@ -17,6 +17,8 @@ from benchmarks.measure import MIB, Block, Case, Sample, Series, timed_alone
 from tasks import transfer
 
 GROUP = "fleet"
+WITHOUT_MD5 = "fleet, no MD5 of the whole"
+"""One that leaves it out of files in parts; what is asked of Storage is compared all the same."""
 _RESULT_SECONDS = 600
 ENCODINGS: Sequence[Encoding | None] = (None, "zstd", "gzip")
 _WARM_UP = 8
@@ -26,14 +28,24 @@ _WARM_UP = 8
 class Fleet:
     """An agent's view of a fleet that cuts files into parts of one size, or as is usual."""
 
-    def __init__(self, deployment: Deployment, part_size: int | None = None) -> None:
+    def __init__(
+        self,
+        deployment: Deployment,
+        part_size: int | None = None,
+        *,
+        name: str = GROUP,
+        **settings: str,
+    ) -> None:
         self._deployment = deployment
         self._part_size = part_size
-        self.name = GROUP if part_size is None else f"fleet, parts of {part_size // MIB} MiB"
+        self._settings = settings
+        self.name = name if part_size is None else f"fleet, parts of {part_size // MIB} MiB"
 
-    def block(self, tiny: Cargo, cargos: Sequence[Cargo], *, latencies: int = 0) -> Block:
+    def block(
+        self, tiny: Cargo, cargos: Sequence[Cargo], *, group: str = GROUP, latencies: int = 0
+    ) -> Block:
         """Round trips of the cargos, and so many of the tiny one for its latency."""
-        cases: list[Case] = [partial(self.round_trip, GROUP, cargo) for cargo in cargos]
+        cases: list[Case] = [partial(self.round_trip, group, cargo) for cargo in cargos]
         if latencies:
             cases.insert(0, partial(self._latency, tiny, latencies))
         return Block(self.name, partial(self.running, tiny), cases)
@@ -57,7 +69,7 @@ class Fleet:
     @contextmanager
     def running(self, tiny: Cargo, children: int = CHILDREN) -> Iterator[None]:
         """Workers that have moved something before."""
-        with self._deployment.fleet(self._part_size, children):
+        with self._deployment.fleet(self._part_size, children, **self._settings):
             self.warm_up(tiny, children)
             yield
 

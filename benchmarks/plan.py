@@ -201,10 +201,19 @@ def blocks(
     """Everything to measure, or of it `only` some groups; makes the files that it takes."""
     small_parts, large_parts = (Fleet(deployment, size) for size in PART_SIZES)
     cpu, one_file = deployment.watch.cpu, OneFile(deployment, folder, comparison)
+    without_md5 = Fleet(deployment, name=cases_fleet.WITHOUT_MD5, ARGOSY_WHOLE_MD5="false")
+    whole = plan.name != QUICK.name
     load = Load(deployment, plan.at_once)
+
+    def unsummed(file: Cargo) -> list[Block]:
+        return [without_md5.block(cargo.tiny, [file], group=cases_files.GROUP)]
+
     everything: Mapping[str, Callable[[], list[Block]]] = {
         cases_storage.GROUP: lambda: [cases_storage.block(deployment, cargo.largest, cpu)],
-        cases_files.GROUP: lambda: [one_file.block(cargo.tiny, cargo.sizes, plan.times)],
+        cases_files.GROUP: lambda: [
+            one_file.block(cargo.tiny, cargo.sizes, plan.times),
+            *(unsummed(cargo.largest) if whole else ()),
+        ],
         cases_fleet.GROUP: lambda: [
             small_parts.block(cargo.tiny, [cargo.largest], latencies=plan.latencies),
             large_parts.block(cargo.tiny, [cargo.largest]),
@@ -219,9 +228,7 @@ def blocks(
             Compression(plan.content).block(),
             small_parts.compressing(cargo.tiny, cargo.text),
         ],
-        cases_network.GROUP: lambda: worse_network.blocks(
-            cargo.tiny, cargo.far, whole=plan.name != QUICK.name
-        ),
+        cases_network.GROUP: lambda: worse_network.blocks(cargo.tiny, cargo.far, whole=whole),
         cases_growth.GROUP: lambda: [Growth(deployment.stack, sizes(plan.objects)).block()],
     }
     return [block for group in (*GROUPS, *APART) if group in only for block in everything[group]()]
