@@ -83,8 +83,8 @@ def _move_parcel(batch: Transfer, claimed: Chunk) -> Stored:
     """Its files get their rows in the transaction in which it is entered as stored."""
     with holding(ChunkClaim(batch, claimed)) as lease:
         also = parcel.send(batch, claimed, lease)
-    left = Transfer.stored_size - claimed.length
-    return enter(claimed, None, also=also, stored_size=left)
+        left = Transfer.stored_size - claimed.length
+        return enter(claimed, None, also=also, stored_size=left)
 
 
 def enter(

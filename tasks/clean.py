@@ -82,10 +82,11 @@ def _look(session: Session, transfer_id: UUID) -> tuple[Left, bool]:
     at_it = exists().where(Transfer.id == transfer_id, Transfer.lease_until > func.now())
     held = or_(at_it, exists().where(chunk, Chunk.lease_until > func.now()))
     stored = exists().where(chunk, Chunk.number != DIGEST, Chunk.etag.is_not(None))
-    busy, any_stored = session.execute(select(held, stored)).one()
+    no_ledger = ~exists().where(chunk)  # of a batch's file another try may have stored it
+    busy, any_stored = session.execute(select(held, or_(stored, no_ledger))).one()
     beside = _beside(session, transfer)
-    stored_any = any_stored or transfer.upload_id is not None or transfer.kind == Kind.BATCH
-    return Left(transfer, stored_any, beside), busy
+    any_stored |= transfer.upload_id is not None or transfer.kind == Kind.BATCH
+    return Left(transfer, any_stored, beside), busy
 
 
 def _beside(session: Session, transfer: Transfer) -> Sequence[str]:

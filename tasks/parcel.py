@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from argosy.errors import AccessError, ChecksumMismatch, Error
+from argosy.errors import AccessError, ChecksumMismatch, Error, StorageUnavailable
 from argosy.fields import type_of
 from argosy.naming import object_name
 from argosy.storage.body import FileRange
@@ -47,27 +47,34 @@ class Sent:
 def send(batch: Transfer, claimed: Chunk, lease: Lease) -> Callable[[Session], None]:
     """Send a claimed parcel's files; returns how they are entered, with the parcel itself.
 
-    What fails for one file is that file's, unless it may go better later, or its agent may do
-    nothing more: then raises that error, and nothing is entered.
+    What fails for one file is that file's. But where it may go better later, or its agent may
+    do nothing more, it raises that error, and nothing is entered.
     """
+    is_last = claimed.attempts >= fleet().settings.max_attempts
     one, began = fleet().transact(
         lambda session: (parcel(session, batch.id, claimed.number), moment(session))
     )
     store = fleet().store_for(batch.agent_id, lease)
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="parcel") as threads:
-        sent = list(
-            threads.map(lambda file: _send(_row(batch, file, began), file, store, lease), one.files)
-        )
+
+        def each(file: BatchFile) -> Sent:
+            return _send(_row(batch, file, began), file, store, lease, is_last=is_last)
+
+        sent = list(threads.map(each, one.files))
     return lambda session: _enter(session, batch, one, sent)
 
 
-def _send(row: dict[str, Any], file: BatchFile, store: ObjectStore, lease: Lease) -> Sent:
+def _send(
+    row: dict[str, Any], file: BatchFile, store: ObjectStore, lease: Lease, *, is_last: bool
+) -> Sent:
+    """At the `is_last` try what goes wrong with one file alone does not end the batch."""
     if file.code:
         return Sent(file, {**row, **_failed(file.code, file.message)})
     try:
         return Sent(file, {**row, **_stored(file, row, store, lease)})
     except Error as error:
-        if error.retryable or isinstance(error, AccessError):
+        of_all = isinstance(error, AccessError | StorageUnavailable)
+        if of_all or (error.retryable and not is_last):
             raise
         return Sent(file, {**row, **_failed(error.code, error.message)})
 

@@ -9,6 +9,7 @@ waiting it is left, and the file is read as a whole when it is assembled.
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 
 import structlog
@@ -67,11 +68,19 @@ class _Trail:
             if prefix.end > self._position:
                 self._hash(prefix.end)
                 if prefix.is_whole:
-                    return self._digest.hexdigest()
+                    return self._on_disk()
             else:
                 self._rest(LOOK_SECONDS)
             prefix = self._look(prefix)
         return None
+
+    def _on_disk(self) -> str:
+        """The digest, once the disk has what was hashed: after a power cut it must still be so.
+
+        The row may outlive what was only in this host's memory, and nobody reads the file again.
+        """
+        os.fsync(self._fd)
+        return self._digest.hexdigest()
 
     def _look(self, known: Prefix) -> Prefix:
         """What is there by now; looked at twice where nobody seems to move anything."""

@@ -6,6 +6,7 @@ test does what other workers would do: a step each time.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
@@ -15,7 +16,7 @@ from uuid import uuid4
 
 import pytest
 
-from argosy.errors import ChecksumMismatch, InternalError
+from argosy.errors import ChecksumMismatch, DestinationUnwritable, InternalError
 from argosy.files import write_at
 from models import Chunk, State, Transfer
 from models.ledger import lay_out, open_window, release_chunk
@@ -247,7 +248,28 @@ def test_what_was_taken_twice_is_read_again(download: Download) -> None:
         download.verify()
 
 
-def test_other_bytes_than_promised_are_refused_unread(download: Download) -> None:
+def test_a_digest_of_what_is_not_there_ends_nothing(download: Download) -> None:
+    """A host may have read what it saw before another host wrote: the file itself decides."""
+    download.arrive(*range(2, PARTS + 1))
+    download.end(entry_of("0" * 64))
+    assert download.verify() > 0
+
+
+def test_what_was_hashed_is_on_the_disk(
+    download: Download, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody reads it again, also after a power cut: so a disk that refuses is heard."""
+    download.arrive(*range(2, PARTS + 1))
+
+    def refuse(_fd: int) -> None:
+        raise OSError(errno.EIO, "the disk has lost it")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(DestinationUnwritable):
+        download.trail(Steps())
+
+
+def test_other_bytes_than_promised_are_refused(download: Download) -> None:
     download.arrive(*range(2, PARTS))
     last = download.take(PARTS)
     download.write(PARTS, bytes(LARGE))
