@@ -170,8 +170,8 @@ class Mint:
         return jwt.encode(claims, key, algorithm, headers), now + life * RENEW_AT
 
     def _forget_spent(self) -> None:
-        now = time.time()
-        self._tokens = {agent: kept for agent, kept in self._tokens.items() if kept[1] > now}
+        now, known = time.time(), self._tokens.copy()  # other threads may add to it
+        self._tokens = {agent: kept for agent, kept in known.items() if kept[1] > now}
 
     @cached_property
     def _key(self) -> tuple[Any, str, dict[str, Any] | None]:

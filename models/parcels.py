@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import ColumnElement, and_, delete, insert, select
 from sqlalchemy.orm import Session
 
 from models.chunk import Chunk
@@ -29,6 +29,32 @@ def ask(session: Session, batch_id: UUID, paths: Sequence[str], share_with: Sequ
 def parcel(session: Session, batch_id: UUID, number: int) -> Parcel:
     """One parcel."""
     return session.get_one(Parcel, (batch_id, number))
+
+
+def as_asked(session: Session, batch_id: UUID) -> Parcel | None:
+    """All files of a batch; None once it is planned."""
+    return session.get(Parcel, (batch_id, AS_ASKED))
+
+
+def redraw(session: Session, batch: Transfer, number: int) -> tuple[Parcel, Sequence[BatchFile]]:
+    """A parcel as it is to be sent, and those of its files that have other ids now, as they were.
+
+    Whoever may list an agent's folder sees the ids of files that have no row yet, and can ask
+    for a transfer of its own under one of them. No two workers redraw at once.
+    """
+    one = session.get_one(Parcel, (batch.id, number), with_for_update=True)
+    ids = Transfer.id.in_([file.id for file in one.files])
+    taken = set(session.scalars(select(Transfer.id).where(ids, ~_is_file_of(batch))))
+    before = [file for file in one.files if file.id in taken]
+    if before:
+        anew = {str(file.id): str(uuid4()) for file in before}
+        one.documents = [{**said, "id": anew.get(said["id"], said["id"])} for said in one.documents]
+    return one, before
+
+
+def _is_file_of(batch: Transfer) -> ColumnElement[bool]:
+    same = (Transfer.agent_id == batch.agent_id, Transfer.request_sha256 == batch.request_sha256)
+    return and_(*same)
 
 
 def lay_out_parcels(session: Session, batch_id: UUID, cut: Cut) -> None:
@@ -80,8 +106,9 @@ def _with_rows(
     """The same, with the number of each one's parcel."""
     query = select(Parcel).where(Parcel.transfer_id == batch_id).order_by(Parcel.number)
     files = [(one.number, file) for one in session.scalars(query) for file in one.files]
-    ids = [file.id for _, file in files]
-    rows = {row.id: row for row in session.scalars(select(Transfer).where(Transfer.id.in_(ids)))}
+    ids = Transfer.id.in_([file.id for _, file in files])
+    own = _is_file_of(session.get_one(Transfer, batch_id))
+    rows = {row.id: row for row in session.scalars(select(Transfer).where(ids, own))}
     return [(number, file, rows.get(file.id)) for number, file in files]
 
 

@@ -37,6 +37,8 @@ from tasks.turns import give_turns
 log = structlog.get_logger(__name__)
 
 ASSEMBLY = frozenset({State.ASSEMBLING})
+ONCE_EACH = 2
+"""The epoch of what was claimed once to be planned and once to be assembled."""
 
 
 def finish(transfer_id: UUID, worker: str, *, takeover: bool) -> Ended | None:
@@ -206,6 +208,10 @@ def _is_hashed(transfer: Transfer) -> bool:
     """Whether the file was found to be the promised one while it arrived.
 
     Another digest proves nothing: where hosts share a spool one may read what it saw before.
+    And who planned it a second time may have reserved its space meanwhile, which some file
+    systems do by writing to it.
     """
+    if transfer.epoch > ONCE_EACH:
+        return False
     known = fleet().transact(lambda session: digest_of(session, transfer.id))
     return known == transfer.sha256 and _partial(transfer).is_ours_alone()

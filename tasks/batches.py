@@ -13,10 +13,10 @@ from argosy.errors import Error, InvalidRequest, ObjectNotFound, ObjectTooLarge
 from argosy.fields import type_of
 from argosy.reference import FileReference
 from models import Agent, Transfer
-from models.parcel import AS_ASKED, BatchFile
-from models.parcels import ask, came_of, parcel
+from models.parcel import BatchFile
+from models.parcels import as_asked, ask, came_of
 from tasks.fleet import fleet
-from tasks.lease import Lease
+from tasks.lease import Lease, LeaseLost
 from tasks.limits import check_limits
 from tasks.requests import Place, UploadManyRequest
 from tasks.sharing import grantees_of
@@ -52,10 +52,15 @@ def admit(session: Session, agent: Agent, batch: Transfer, request: UploadManyRe
 
 
 def look(batch: Transfer, lease: Lease) -> Sequence[BatchFile]:
-    """Its files as they are now; one that cannot be sent with the reason for it."""
-    asked = fleet().transact(lambda session: parcel(session, batch.id, AS_ASKED)).files
+    """Its files as they are now; one that cannot be sent with the reason for it.
+
+    Raises LeaseLost where somebody else has planned it meanwhile.
+    """
+    asked = fleet().transact(lambda session: as_asked(session, batch.id))
+    if asked is None:
+        raise LeaseLost
     looked_at = []
-    for file in asked:
+    for file in asked.files:
         lease.check()
         looked_at.append(_look_at(batch, file))
     return looked_at

@@ -81,10 +81,14 @@ def move(transfer: Transfer, claimed: Chunk) -> Stored:
 
 def _move_parcel(batch: Transfer, claimed: Chunk) -> Stored:
     """Its files get their rows in the transaction in which it is entered as stored."""
-    with holding(ChunkClaim(batch, claimed)) as lease:
-        also = parcel.send(batch, claimed, lease)
-        left = Transfer.stored_size - claimed.length
-        return enter(claimed, None, also=also, stored_size=left)
+    try:
+        with holding(ChunkClaim(batch, claimed)) as lease:
+            also = parcel.send(batch, claimed, lease)
+            left = Transfer.stored_size - claimed.length
+            return enter(claimed, None, also=also, stored_size=left)
+    except LeaseLost:
+        parcel.let_go(batch, claimed.number)
+        raise
 
 
 def enter(

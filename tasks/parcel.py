@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy.orm import Session
 
@@ -20,10 +21,12 @@ from models import Agent, Chunk, Kind, Parcel, State, Transfer
 from models.grants import find_grantees
 from models.moments import moment
 from models.parcel import BatchFile
-from models.parcels import enter_files, parcel
+from models.parcels import enter_files, parcel, redraw
+from models.transitions import clean_again
 from tasks.describe import object_metadata, reference_to
 from tasks.fleet import fleet
 from tasks.lease import Lease
+from tasks.messages import send_cleanup
 from tasks.requests import Place
 from tasks.sharing import share
 
@@ -51,10 +54,12 @@ def send(batch: Transfer, claimed: Chunk, lease: Lease) -> Callable[[Session], N
     do nothing more, it raises that error, and nothing is entered.
     """
     is_last = claimed.attempts >= fleet().settings.max_attempts
-    one, began = fleet().transact(
-        lambda session: (parcel(session, batch.id, claimed.number), moment(session))
+    (one, before), began = fleet().transact(
+        lambda session: (redraw(session, batch, claimed.number), moment(session))
     )
     store = fleet().store_for(batch.agent_id, lease)
+    for file in before:
+        store.delete(batch.bucket, object_name(batch.agent_id, file.id, file.name))
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="parcel") as threads:
 
         def each(file: BatchFile) -> Sent:
@@ -62,6 +67,17 @@ def send(batch: Transfer, claimed: Chunk, lease: Lease) -> Callable[[Session], N
 
         sent = list(threads.map(each, one.files))
     return lambda session: _enter(session, batch, one, sent)
+
+
+def let_go(batch: Transfer, number: int) -> None:
+    """Have those of its files cleaned once more that failed: what was on its way may arrive now."""
+
+    def again(session: Session) -> list[UUID]:
+        files = parcel(session, batch.id, number).files
+        return [file.id for file in files if clean_again(session, file.id)]
+
+    for file_id in fleet().transact(again):
+        send_cleanup(file_id)
 
 
 def _send(

@@ -321,6 +321,32 @@ def test_a_cancelled_batch_leaves_what_has_a_row(fragile: Deployment, slow: Ship
     assert {row.object_name for row in rows_of(fragile, sent)} == rows
 
 
+def test_an_id_that_somebody_else_has_taken(fragile: Deployment, slow: Shipper) -> None:
+    """Whoever may list the folder sees the ids of files that have no row yet."""
+    paths = make_files(fragile.spool, 4 * PARCEL_FILES, 20_000)
+    sent = slow.upload_many(paths)
+    until(lambda: holders(fragile, sent), what="a parcel on its way")
+    transfer.pause.apply_async((sent.id,), headers=slow.headers).get(timeout=RESULT_SECONDS)
+    until(lambda: not holders(fragile, sent), what="the end of what was on its way")
+    waiting = fragile.query(
+        "SELECT p.files -> 0 ->> 'id' AS id FROM argosy.parcels p JOIN argosy.chunks c "
+        "USING (transfer_id, number) WHERE transfer_id = :id AND c.state <> 'stored'",
+        id=sent.id,
+    )
+    assert waiting, "nothing was left to take"
+    other, own_file = Shipper(fragile.add_agent()), make_files(fragile.spool, 1)[0]
+    taken = transfer.upload.apply_async(
+        (str(own_file),), headers=other.headers, task_id=waiting[0].id
+    )
+    theirs = FileReference.parse(taken.get(timeout=RESULT_SECONDS))
+    transfer.unpause.apply_async((sent.id,), headers=slow.headers).get(timeout=RESULT_SECONDS)
+    arrived = references(sent)
+    assert [one.sha256 for one in arrived] == [sha256(path) for path in paths]
+    assert theirs.id not in {one.id for one in arrived}
+    assert sorted(fragile.objects(slow.agent)) == sorted(one.path for one in arrived)
+    assert fragile.objects(other.agent) == [theirs.path]
+
+
 def test_a_file_that_changes_after_it_was_planned(fragile: Deployment, slow: Shipper) -> None:
     """What a parcel sends is what was there when the batch was planned, or is told apart."""
     paths = make_files(fragile.spool, 4 * PARCEL_FILES, 20_000)
@@ -338,7 +364,7 @@ def test_a_file_that_changes_after_it_was_planned(fragile: Deployment, slow: Shi
     assert len([FileReference.parse(one) for one in came]) == len(paths) - 1
 
 
-def test_nobody_learns_the_ids_of_its_files(
+def test_nobody_guesses_the_ids_of_its_files(
     deployment: Deployment, shipper: Shipper, spool: Path
 ) -> None:
     """Else another agent could take one of them for a transfer of its own, and be in the way."""
