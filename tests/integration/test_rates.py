@@ -118,8 +118,9 @@ def test_every_way_is_paid_for(deployment: Deployment, sender: Sender, spool: Pa
     assert plain.read_bytes() == packed.read_bytes() == source.read_bytes()
 
 
-RATE = 4 * MB
+RATE = 8 * MB
 SLAB = RATE // 20
+"""More than is read from a connection at once: else more than a slab is asked for at a time."""
 
 
 def paid(deployment: Deployment, act: Callable[[], AsyncResult]) -> tuple[Any, int]:
