@@ -66,8 +66,8 @@ class Departure:
         log.info("worker.leaves", grace_seconds=self._settings.grace_seconds)
         self._wait(self._settings.grace_seconds)
         self._told = True
-        log.info("worker.hands_back", children=len(self._pids))
         self._signal_children(SIGNAL)
+        log.info("worker.hands_back", children=len(self._pids))  # so: each has been told
         self._wait(HAND_BACK_SECONDS)
         self._signal_children(signal.SIGKILL)
         self._wait(END_SECONDS)
