@@ -321,13 +321,19 @@ def test_a_cancelled_batch_leaves_what_has_a_row(fragile: Deployment, slow: Ship
     assert {row.object_name for row in rows_of(fragile, sent)} == rows
 
 
-def test_an_id_that_somebody_else_has_taken(fragile: Deployment, slow: Shipper) -> None:
-    """Whoever may list the folder sees the ids of files that have no row yet."""
+def paused_midway(fragile: Deployment, slow: Shipper) -> tuple[list[Path], AsyncResult]:
+    """A batch of which some parcels have been sent, and nothing moves."""
     paths = make_files(fragile.spool, 4 * PARCEL_FILES, 20_000)
     sent = slow.upload_many(paths)
     until(lambda: holders(fragile, sent), what="a parcel on its way")
     transfer.pause.apply_async((sent.id,), headers=slow.headers).get(timeout=RESULT_SECONDS)
     until(lambda: not holders(fragile, sent), what="the end of what was on its way")
+    return paths, sent
+
+
+def test_an_id_that_somebody_else_has_taken(fragile: Deployment, slow: Shipper) -> None:
+    """Whoever may list the folder sees the ids of files that have no row yet."""
+    paths, sent = paused_midway(fragile, slow)
     waiting = fragile.query(
         "SELECT p.files -> 0 ->> 'id' AS id FROM argosy.parcels p JOIN argosy.chunks c "
         "USING (transfer_id, number) WHERE transfer_id = :id AND c.state <> 'stored'",
@@ -349,11 +355,7 @@ def test_an_id_that_somebody_else_has_taken(fragile: Deployment, slow: Shipper) 
 
 def test_a_file_that_changes_after_it_was_planned(fragile: Deployment, slow: Shipper) -> None:
     """What a parcel sends is what was there when the batch was planned, or is told apart."""
-    paths = make_files(fragile.spool, 4 * PARCEL_FILES, 20_000)
-    sent = slow.upload_many(paths)
-    until(lambda: holders(fragile, sent), what="a parcel on its way")
-    transfer.pause.apply_async((sent.id,), headers=slow.headers).get(timeout=RESULT_SECONDS)
-    until(lambda: not holders(fragile, sent), what="the end of what was on its way")
+    paths, sent = paused_midway(fragile, slow)
     stored = {row.path for row in rows_of(fragile, sent)}
     late = next(path for path in paths if str(path) not in stored)
     late.write_bytes(b"changed")
