@@ -109,6 +109,16 @@ def test_a_file_of_it_is_fetched_like_any_other(shipper: Shipper, spool: Path) -
     assert back.read_bytes() == path.read_bytes()
 
 
+def test_any_name_will_do(shipper: Shipper, spool: Path) -> None:
+    names = ["-rf", "a\nb.txt", "größe 😀.csv", "100%?#&;.tar.gz", "'\"\\", " ", "..txt", "x" * 255]
+    paths = [make_files(spool, 1)[0].with_name(name) for name in names]
+    for path in paths:
+        path.write_text(path.name)
+    arrived = references(shipper.upload_many(paths))
+    assert [one.name for one in arrived] == names
+    assert [one.sha256 for one in arrived] == [sha256(path) for path in paths]
+
+
 def test_what_cannot_be_sent_does_not_keep_the_others(
     deployment: Deployment, shipper: Shipper, spool: Path
 ) -> None:
