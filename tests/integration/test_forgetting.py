@@ -164,8 +164,11 @@ NEEDS: dict[str, Need] = {
             Pin(message_id=uuid4(), agent_id=agent.id, bucket=bucket, path=path)
         )
     ),
+    # Sent again tomorrow only: a worker that finds it due today tells the caller, and settles it.
     "a caller": lambda deployment, _agent, old, _bucket, _path: deployment.transact(
-        lambda session: session.add(Continuation(task_id=old, transfer_id=old, request={}))
+        lambda session: session.add(
+            Continuation(task_id=old, transfer_id=old, request={}, republish_at=ago(-1))
+        )
     ),
     "something derived": lambda deployment, _agent, old, _bucket, path: deployment.transact(
         lambda session: session.add(
