@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import quote
@@ -13,7 +13,7 @@ import httpx
 
 from argosy.errors import InvalidRequest, StorageUnavailable
 from argosy.storage import pool, traits
-from argosy.storage.body import Body, BytesBody
+from argosy.storage.body import BLOCK_BYTES, Body, BytesBody
 from argosy.storage.signing import Endpoint, SessionSignature
 
 _LARGEST_ANSWER = 4 * 1024 * 1024
@@ -53,24 +53,38 @@ class Answer:
 
 
 class Sending:
-    """One pass over a body on its way out, hashed if that is wanted."""
+    """One pass over a body on its way out; `hashing` takes every block, if that is wanted."""
 
-    def __init__(self, body: Body, *, hashed: bool = False) -> None:
-        self._blocks = body.blocks
-        self._hashed = hashed
-        self._md5 = hashlib.md5(usedforsecurity=False)
+    def __init__(self, body: Body, hashing: Hashing | None = None) -> None:
+        self._body, self._hashing = body, hashing
         self.headers = {"Content-Length": str(body.size)}
 
     def __iter__(self) -> Iterator[bytes]:
-        for block in self._blocks():
-            if self._hashed:
-                self._md5.update(block)
-            yield block  # type: ignore[misc]  # h11 takes a memoryview too
+        """The blocks; whoever has taken the last one finds all of them hashed."""
+        blocks: Iterator[bytes] = self._body.blocks()  # type: ignore[assignment]  # as h11 takes
+        if self._hashing is None:
+            return blocks
+        if self._body.size <= BLOCK_BYTES:  # a thread would take longer than its bytes
+            return _hashed(blocks, self._hashing)
+        return _hashed_beside(blocks, self._hashing)
 
-    @property
-    def md5(self) -> str:
-        """MD5 of the bytes sent, in hexadecimal."""
-        return self._md5.hexdigest()
+
+Hashing = Callable[[bytes], None]
+
+
+def _hashed(blocks: Iterator[bytes], hashing: Hashing) -> Iterator[bytes]:
+    for block in blocks:
+        hashing(block)
+        yield block
+
+
+def _hashed_beside(blocks: Iterator[bytes], hashing: Hashing) -> Iterator[bytes]:
+    """Each block is hashed while it is sent: after that its memory may be another's."""
+    with ThreadPoolExecutor(1, thread_name_prefix="md5") as helper:
+        for block in blocks:
+            beside = helper.submit(hashing, block)
+            yield block
+            beside.result()
 
 
 NOTHING = BytesBody(b"")
