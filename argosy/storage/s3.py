@@ -120,7 +120,7 @@ class ObjectStore:
         query = {"partNumber": str(number), "uploadId": upload_id}
         call = Call(f"part {number} of", "PUT", bucket, key, query)
         try:
-            return self._send_checked(call, body, must_agree=True)
+            return self._send_checked(call, body, is_part=True)
         except ObjectNotFound as error:  # the S3 beneath Storage says so, in its own way
             raise UploadNotFound(error.message) from error
 
@@ -263,25 +263,20 @@ class ObjectStore:
         return self._retries.run(lambda: self._wire.answer(call))
 
     def _send_checked(
-        self, call: Call, body: Body, *, md5: str | None = None, must_agree: bool = False
+        self, call: Call, body: Body, *, md5: str | None = None, is_part: bool = False
     ) -> str:
-        """Send a body until its ETag is right, with a fresh pass each time."""
+        """Send a body until its ETag is right, with a fresh pass each time.
+
+        A part's must be its MD5; a whole body's may be that of slices, or say nothing.
+        """
 
         def attempt() -> str:
-            slice_bytes = None if must_agree else slice_bytes_of(self._url, body)
-            sent = SentDigest(slice_bytes)
-            hashing = sent.update if slice_bytes or md5 is None else None
-            answer = self._wire.answer(call, Sending(self._outgoing(body), hashing))
-            etag = plain_etag(answer.headers.get("etag", ""))
-            if not etag:
-                raise StorageUnavailable(
-                    f"{call.what}: the answer has no ETag, so it is not Storage's; try again later"
-                )
+            etag, sent = self._send(call, body, hashed=md5 is None, is_part=is_part)
             wanted = md5 or sent.md5
             agrees = etag_agrees(etag, md5=wanted)
             if agrees is None:
                 agrees = agrees_in_slices(self._url, etag, body, wanted, sent)
-            if agrees is False or (must_agree and agrees is None):
+            if agrees is False or (is_part and agrees is None):
                 raise TransitCorruption(
                     f"{call.what}: the ETag in the answer is not the MD5 of the bytes sent; "
                     "send them again"
@@ -289,6 +284,24 @@ class ObjectStore:
             return etag
 
         return self._retries.run(attempt)
+
+    def _send(
+        self, call: Call, body: Body, *, hashed: bool, is_part: bool
+    ) -> tuple[str, SentDigest]:
+        """Send a body once: the ETag of the answer, and the digest of what was sent if `hashed`.
+
+        It is taken as well where slices are likely to be asked for.
+        """
+        slice_bytes = None if is_part else slice_bytes_of(self._url, body)
+        sent = SentDigest(slice_bytes)
+        hashing = sent.update if hashed or slice_bytes else None
+        sending = Sending(self._outgoing(body), hashing, beside=not is_part)
+        etag = plain_etag(self._wire.answer(call, sending).headers.get("etag", ""))
+        if not etag:
+            raise StorageUnavailable(
+                f"{call.what}: the answer has no ETag, so it is not Storage's; try again later"
+            )
+        return etag, sent
 
     def _complete(self, bucket: str, key: str, upload_id: str, parts: Sequence[StoredPart]) -> str:
         # Without this header Storage ignores the list and takes whatever parts it has.
