@@ -29,7 +29,7 @@ from argosy.storage.documents import PendingUpload, StoredPart
 from argosy.storage.reading import Reading
 from argosy.storage.retry import RetryPolicy
 from argosy.storage.signing import Endpoint
-from argosy.storage.slices import SentDigest, agrees_in_slices, slice_bytes_of
+from argosy.storage.slices import SentDigest, agrees_in_slices, note_whole, slice_bytes_of
 from argosy.storage.wire import Answer, Call, Sending, Wire, checked_key
 
 __all__ = ["Endpoint", "ObjectHead", "ObjectStore", "PendingUpload", "RetryPolicy", "StoredPart"]
@@ -276,6 +276,8 @@ class ObjectStore:
             agrees = etag_agrees(etag, md5=wanted)
             if agrees is None:
                 agrees = agrees_in_slices(self._url, etag, body, wanted, sent)
+            elif agrees and not is_part:
+                note_whole(self._url, body)
             if agrees is False or (is_part and agrees is None):
                 raise TransitCorruption(
                     f"{call.what}: the ETag in the answer is not the MD5 of the bytes sent; "

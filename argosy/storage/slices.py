@@ -1,7 +1,7 @@
 """One PUT of a large body, of which Storage makes parts of its own on its way to an S3.
 
-The ETag is then that of those parts. Their MD5s are taken while the body is sent, once an
-endpoint is known for it; the first time, the body is read once more.
+The ETag is then that of those parts. Their MD5s are taken while the body is sent, unless an
+endpoint is known to leave bodies whole; where it cuts them otherwise, the body is read again.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ SLICE_BYTES = 16 * 1024 * 1024
 SLICES = tuple(mib * 1024 * 1024 for mib in (16, 5, 8, 10, 32, 64))
 """Sizes that it may have been told."""
 
-_seen: dict[str, int] = {}
-"""By the URL of an endpoint, the bytes of the slices that it made last. It changes what is
-computed when, and never what is accepted."""
+_seen: dict[str, int | None] = {}
+"""By the URL of an endpoint, the bytes of the slices that it made last; None where it made none.
+It changes what is computed when, and never what is accepted."""
 
 
 class SentDigest:
@@ -49,8 +49,14 @@ class SentDigest:
 
 def slice_bytes_of(url: str, body: Body) -> int | None:
     """Bytes of the slices that this endpoint is likely to cut a body into; None if it will not."""
-    seen = _seen.get(url)
-    return seen if seen and body.size > seen else None
+    likely = _seen.get(url, SLICE_BYTES)
+    return likely if likely and body.size > likely else None
+
+
+def note_whole(url: str, body: Body) -> None:
+    """This endpoint makes no slices of a body, or none that can be told: none are taken of it."""
+    if body.size > SLICE_BYTES:
+        _seen[url] = None
 
 
 def agrees_in_slices(url: str, etag: str, body: Body, md5: str, sent: SentDigest) -> bool | None:
@@ -64,6 +70,7 @@ def agrees_in_slices(url: str, etag: str, body: Body, md5: str, sent: SentDigest
     count = parts_in(etag)
     sizes = [size for size in SLICES if count == count_parts(body.size, size)]
     if not sizes:
+        note_whole(url, body)
         return None
     read, found = _read_again(etag, body, sizes)
     if found is None or read != md5:
