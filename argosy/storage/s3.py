@@ -299,9 +299,10 @@ class ObjectStore:
         hashing = sent.update if hashed or slice_bytes else None
         sending = Sending(self._outgoing(body), hashing, beside=not is_part)
         etag = plain_etag(self._wire.answer(call, sending).headers.get("etag", ""))
-        if not etag:
+        if not etag or not sending.is_whole:
+            wrong = "came before all bytes were sent" if etag else "has no ETag"
             raise StorageUnavailable(
-                f"{call.what}: the answer has no ETag, so it is not Storage's; try again later"
+                f"{call.what}: the answer {wrong}, so it is not Storage's; try again later"
             )
         return etag, sent
 

@@ -31,10 +31,14 @@ class SentDigest:
         self._slices = SliceDigest(slice_bytes) if slice_bytes else None
 
     def update(self, block: bytes | memoryview) -> None:
-        """The next bytes."""
-        self._whole.update(block)
+        """The next bytes.
+
+        The whole comes last: where somebody writes into them meanwhile and it is still that of
+        the bytes that were announced, so are the slices.
+        """
         if self._slices:
             self._slices.update(block)
+        self._whole.update(block)
 
     @property
     def md5(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import quote
@@ -63,9 +63,15 @@ class Sending:
         self._body, self._hashing = body, hashing
         self._beside = beside and body.size > BLOCK_BYTES
         self.headers = {"Content-Length": str(body.size)}
+        self.is_whole = False
+        """Whether all of it was taken: an answer may come before that."""
 
     def __iter__(self) -> Iterator[bytes]:
         """The blocks; whoever has taken the last one finds all of them hashed."""
+        yield from self._blocks()
+        self.is_whole = True
+
+    def _blocks(self) -> Iterator[bytes]:
         blocks: Iterator[bytes] = self._body.blocks()  # type: ignore[assignment]  # as h11 takes
         if self._hashing is None:
             return blocks
@@ -82,12 +88,28 @@ def _hashed(blocks: Iterator[bytes], hashing: Hashing) -> Iterator[bytes]:
 
 
 def _hashed_beside(blocks: Iterator[bytes], hashing: Hashing) -> Iterator[bytes]:
-    """Each block is hashed while it is sent: after that its memory may be another's."""
+    """Each block is hashed while it is sent: after that its memory may be another's.
+
+    `blocks` is held until the thread has ended, also where the sending breaks off.
+    """
     with ThreadPoolExecutor(1, thread_name_prefix="md5") as helper:
         for block in blocks:
-            beside = helper.submit(hashing, block)
+            hashed = _submitted(helper, hashing, block)
+            if hashed is None:
+                hashing(block)
+                yield block
+                break
             yield block
-            beside.result()
+            hashed.result()
+        yield from _hashed(blocks, hashing)  # what is left
+
+
+def _submitted(helper: ThreadPoolExecutor, hashing: Hashing, block: bytes) -> Future[None] | None:
+    """None where no thread can be had: the interpreter ends, or the process has too many."""
+    try:
+        return helper.submit(hashing, block)
+    except RuntimeError:
+        return None
 
 
 NOTHING = BytesBody(b"")

@@ -5,16 +5,20 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from unittest import mock
 
+import httpx
 import pytest
 
 from argosy import errors
 from argosy.storage.body import BytesBody
 from argosy.storage.checksum import composite_etag
-from argosy.storage.s3 import ObjectStore
-from argosy.storage.slices import SLICE_BYTES
+from argosy.storage.retry import RetryPolicy
+from argosy.storage.s3 import Endpoint, ObjectStore
+from argosy.storage.slices import SLICE_BYTES, SentDigest
+from argosy.storage.wire import Sending
 
 from .scripted import ScriptedServer, stored
 
@@ -104,3 +108,66 @@ def test_a_body_cut_in_another_way_is_taken_as_it_is(
     etag = f"{'0' * 32}-9"
     server.script(stored(etag))
     assert store.put("b", "k", BytesBody(b"x" * 100), **DESCRIBED) == etag
+
+
+# What the thread that hashes beside the sending has to bear
+
+
+class Hasty(httpx.BaseTransport):
+    """Takes the first block and answers as if it were all; the next time, it takes all."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self.requests += 1
+        blocks = iter(request.stream)  # type: ignore[arg-type]  # that of a client that waits
+        taken = next(blocks) if self.requests == 1 else b"".join(bytes(one) for one in blocks)
+        etag = hashlib.md5(taken).hexdigest()
+        return httpx.Response(200, headers={"ETag": etag}, stream=httpx.ByteStream(b""))
+
+
+def test_an_answer_before_the_last_byte_is_not_taken(
+    endpoint: Endpoint, retries: RetryPolicy, pauses: list[float]
+) -> None:
+    transport = Hasty()
+    with httpx.Client(transport=transport) as http:
+        store = ObjectStore(endpoint, lambda: "token", http=http, retries=retries)
+        assert store.put("b", "k", BytesBody(CONTENT), **DESCRIBED) == MD5
+    assert transport.requests == 2
+
+
+def test_bytes_that_are_written_to_while_they_are_hashed() -> None:
+    """Whoever alters what it has given to be sent does not have it taken for what it was."""
+    memory = bytearray(CONTENT)
+    sent = SentDigest(SLICE_BYTES)
+
+    class Altering:
+        """The whole's MD5 has its bytes; then they change, on their way to the socket."""
+
+        def __init__(self, digest: Any) -> None:
+            self._digest = digest
+
+        def update(self, block: Any) -> None:
+            self._digest.update(block)
+            memory[0] ^= 1
+
+        def hexdigest(self) -> str:
+            return str(self._digest.hexdigest())
+
+    with mock.patch.object(sent, "_whole", Altering(hashlib.md5())):
+        sent.update(memoryview(memory))
+        assert sent.md5 == MD5
+        assert composite_etag(list(sent.slice_md5s)) != in_slices(bytes(memory))
+
+
+def test_a_put_ends_after_its_interpreter_has_begun_to() -> None:
+    """No new thread is to be had then."""
+    helper = ThreadPoolExecutor(1)
+    helper.shutdown()
+    hashed = hashlib.md5()
+    with mock.patch("argosy.storage.wire.ThreadPoolExecutor", return_value=helper):
+        sending = Sending(CountedBody(CONTENT), hashed.update, beside=True)
+        assert b"".join(bytes(block) for block in sending) == CONTENT
+    assert hashed.hexdigest() == MD5
+    assert sending.is_whole
