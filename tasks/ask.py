@@ -23,8 +23,8 @@ from tasks.base import RequestTask
 from tasks.fleet import fleet
 from tasks.kept import require_kept
 from tasks.messages import send_continuation
+from tasks.requests import StepRequest
 from tasks.sender import Sender, known, parsed, refusing, require_agent
-from tasks.step_requests import StepRequest
 from tasks.steps import AutoStep, InspectStep, MakingStep, documents_of, keys_of
 
 log = structlog.get_logger(__name__)
