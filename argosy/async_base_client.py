@@ -9,11 +9,11 @@ from collections.abc import Sequence as Seq
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from argosy.client import Client
+from argosy.closing import AsyncClosing
 from argosy.deadline import called_off
 from argosy.progress import Subscriber
 from argosy.settings import AgentSettings
@@ -24,7 +24,7 @@ CALLS = 32
 """Calls of one client that run at once; the others wait their turn."""
 
 
-class AsyncBaseClient:
+class AsyncBaseClient(AsyncClosing):
     """A `Client`, each of whose calls runs in a thread."""
 
     def __init__(
@@ -42,17 +42,6 @@ class AsyncBaseClient:
     def settings(self) -> AgentSettings:
         """As the client's."""
         return self._client.settings
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
 
     async def close(self) -> None:
         """Give back the connections to the broker, once every call has ended."""

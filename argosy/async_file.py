@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from argosy.closing import AsyncClosing
 from argosy.direct.remote_file import RemoteFile
 
 
-class AsyncFile:
+class AsyncFile(AsyncClosing):
     """A `RemoteFile` to be awaited."""
 
     def __init__(self, file: RemoteFile, run: Callable[..., Any]) -> None:
@@ -39,14 +39,3 @@ class AsyncFile:
     async def close(self) -> None:
         """End the reading ahead."""
         await self._run(self._file.close)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from uuid import UUID
 
 from argosy import auth
 from argosy.account import Account
 from argosy.cache import FileCache, MetadataCache
+from argosy.closing import Closing
 from argosy.deadline import Deadline
 from argosy.errors import Error, InvalidRequest, NotSignedIn
 from argosy.fleet import ANSWER_SECONDS, Fleet
@@ -23,7 +23,7 @@ from argosy.sent import Sent
 from argosy.settings import AgentSettings, agent_settings
 
 
-class BaseClient:
+class BaseClient(Closing):
     """An agent's session with Storage and with the fleet. Any number of threads may use it."""
 
     def __init__(
@@ -49,17 +49,6 @@ class BaseClient:
     def agent_id(self) -> UUID:
         """Who this client acts for."""
         return self._account.agent_id
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Give back the connections to the broker; those to Storage are the whole process's."""
