@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import Any, Self, TypeVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -20,6 +21,8 @@ class Request(BaseModel):
     """What every request has in common."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    NOT_ASKED: ClassVar[Mapping[str, Any]] = {"idempotency_key": True}
+    """What does not make it another request, as pydantic excludes it."""
 
     @model_validator(mode="after")
     def _check_text(self) -> Self:
@@ -34,7 +37,7 @@ class Request(BaseModel):
 
     def fingerprint(self) -> str:
         """SHA-256 of what was asked: the same request twice is the same request."""
-        asked = self.model_dump_json(by_alias=True, exclude={"idempotency_key"})
+        asked = self.model_dump_json(by_alias=True, exclude=self.NOT_ASKED)
         return hashlib.sha256(asked.encode()).hexdigest()
 
 

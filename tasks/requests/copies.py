@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-from typing import Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
 
 from pydantic import field_validator, model_validator
 
@@ -11,7 +11,7 @@ from argosy.fields import Bucket, FileName
 from argosy.reference import FileReference
 from models import Kind
 from tasks.requests.base import TransferRequest
-from tasks.requests.description import NOT_ASKED, check_description, checked
+from tasks.requests.description import BY_THE_FLEET, check_description, checked
 from tasks.requests.fields import Grantees
 from tasks.requests.places import Place
 from tasks.requests.stored import ReferenceRequest
@@ -19,6 +19,12 @@ from tasks.requests.stored import ReferenceRequest
 
 class CopyRequest(ReferenceRequest, TransferRequest):
     """`transfer.copy`, and `transfer.persist`, whose bucket is the fleet's to say."""
+
+    # Nor is it another request for what may have been learnt of the file meanwhile.
+    NOT_ASKED: ClassVar[Mapping[str, Any]] = {
+        "reference": BY_THE_FLEET | {"facts"},
+        "idempotency_key": True,
+    }
 
     bucket: Bucket | None = None
     name: FileName | None = None
@@ -53,11 +59,3 @@ class CopyRequest(ReferenceRequest, TransferRequest):
     def target_bucket(self) -> str:
         """Where the copy goes: beside its original, unless it was said."""
         return self.bucket or self.reference.bucket
-
-    def fingerprint(self) -> str:
-        """The same, without what may have been learnt of the file meanwhile."""
-        asked = self.model_dump_json(
-            by_alias=True,
-            exclude={"reference": NOT_ASKED | {"facts"}, "idempotency_key": True},
-        )
-        return hashlib.sha256(asked.encode()).hexdigest()

@@ -16,7 +16,7 @@ from argosy.reference import FileReference
 from argosy.storage.metadata import to_headers
 from tasks.requests.places import check_place
 
-NOT_ASKED = {"created_at", "expires_at", "grants", "derivatives"}
+BY_THE_FLEET = {"created_at", "expires_at", "grants", "derivatives"}
 """Fields of a reference that the fleet says itself."""
 _PLAIN: Mapping[str, TypeAdapter[Any]] = {
     "bucket": TypeAdapter(Bucket),

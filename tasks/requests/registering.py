@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 from pydantic import StringConstraints, field_validator
 
 from argosy.reference import FileReference
-from tasks.requests.description import NOT_ASKED, checked
+from tasks.requests.description import BY_THE_FLEET, checked
 from tasks.requests.fields import Grantees
 from tasks.requests.stored import ReferenceRequest
 
@@ -18,6 +18,9 @@ Etag = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"
 class RegisterRequest(ReferenceRequest):
     """`transfer.register`; `etag` is what Storage answered when the file was complete."""
 
+    # Nor is it another request for what the fleet says itself: it may be a second try.
+    NOT_ASKED: ClassVar[Mapping[str, Any]] = {"reference": BY_THE_FLEET}
+
     etag: Etag
     share_with: Grantees = ()
 
@@ -25,8 +28,3 @@ class RegisterRequest(ReferenceRequest):
     @classmethod
     def _check_reference(cls, file: FileReference) -> FileReference:
         return checked(file, "registered")
-
-    def fingerprint(self) -> str:
-        """The same, without what the fleet says itself: a second try is the same request."""
-        asked = self.model_dump_json(by_alias=True, exclude={"reference": NOT_ASKED})
-        return hashlib.sha256(asked.encode()).hexdigest()
