@@ -86,7 +86,10 @@ class AgentSettings(ArgosySettings):
         7, gt=0, description="Days that a file stays in the transfers bucket."
     )
     chunk_threshold: int = Field(
-        100_000_000, ge=0, description="Bytes above which a file is moved in parts."
+        100_000_000,
+        ge=0,
+        description="Bytes above which a file is moved in parts. Where it is not set, the fleet "
+        "moves a smaller one in parts too that would take one connection over two seconds.",
     )
     part_size: int = Field(
         16 * MIB,

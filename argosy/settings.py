@@ -81,7 +81,12 @@ class FleetSettings(
     database_wait_seconds: float = Field(
         120, ge=0, description="How long a task waits for a lost database before it hands back."
     )
-    concurrency: int = Field(4, ge=1, description="Worker processes of one `argosy worker`.")
+    concurrency: int = Field(
+        8,
+        ge=1,
+        description="Worker processes of one `argosy worker`, each with a part or a small file at "
+        "a time.",
+    )
     child_memory_mb: int = Field(
         190, ge=64, description="Resident MB after which a worker's child is replaced."
     )

@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 GROUP = "network"
 PART_SIZE = 16 * MIB
-MORE_CHILDREN = 8
+FEW_CHILDREN = 4
 SUPABASE_PY = "supabase-py"
 ROUND_TRIPS = (0.02, 0.05, 0.1)
 TARGET = 0.05
@@ -85,12 +85,12 @@ class WorseNetwork:
         """The `whole` of it; or one place, whose connections are four times as wide."""
         if not whole:
             one = place(TARGET, 4 * RATE)
-            return [self._block(MORE_CHILDREN, tiny, cargo, [one], others=True)]
+            return [self._block(CHILDREN, tiny, cargo, [one], others=True)]
         late = [place(seconds, RATE) for seconds in ROUND_TRIPS]
         places = [*late, place(TARGET, RATE, LIVES)]
         return [
-            self._block(MORE_CHILDREN, tiny, cargo, places, others=True),
-            self._block(CHILDREN, tiny, cargo, [place(TARGET, RATE)]),
+            self._block(CHILDREN, tiny, cargo, places, others=True),
+            self._block(FEW_CHILDREN, tiny, cargo, [place(TARGET, RATE)]),
         ]
 
     def _block(

@@ -33,7 +33,7 @@ from models.database import one_session
 
 ARGOSY = str(Path(sys.executable).parent / "argosy")
 BUCKET = "agent-transfers"
-CHILDREN = 4
+CHILDREN = 8
 """Worker processes of the fleet: the default of `argosy worker`."""
 
 CLIENT, WORKER, STORAGE, BROKER = "client", "worker", "storage server", "RabbitMQ"

@@ -30,6 +30,7 @@ from tasks.breaker import IMPATIENT, Breaker, look_at
 from tasks.buckets import SharedBuckets
 from tasks.lease import Lease
 from tasks.spool import Spool
+from tasks.streams import Streams
 from tasks.throttle import Throttle
 
 Answer = TypeVar("Answer")
@@ -50,6 +51,7 @@ class Fleet:
         self.mint = Mint(settings)
         self.verifier = Verifier(settings)
         self.spool = Spool(settings.spool)
+        self.streams = Streams()
         self._bucket_infos: dict[str, tuple[float, BucketInfo]] = {}
 
     @cached_property

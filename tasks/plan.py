@@ -126,11 +126,11 @@ def _plan_upload(transfer: Transfer, lease: Lease) -> Plan:
         size = source.fingerprint.size
         _check_limits(transfer, size)
         facts: dict[str, Any] = {"fingerprint": source.fingerprint.document()}
-        verdict = _judge(transfer, source.fd, size)
+        verdict, at_once = _judge(transfer, source.fd, size), _at_once(transfer)
         if verdict.worth:
             step = compressing(settings, "gzip" if transfer.compress == "gzip" else "zstd")
             facts |= {"encoding": step.encoding, "encoding_level": step.level}
-        elif size <= _at_once(transfer):
+        elif size <= at_once:
             sums = digest_file(source.fd, size, lease.check)
             facts |= {"sha256": sums.sha256, "md5": sums.md5}
     if transfer.bucket == settings.bucket:
@@ -138,7 +138,7 @@ def _plan_upload(transfer: Transfer, lease: Lease) -> Plan:
     if verdict.worth:
         part_size = encoded_part_size(size)
         return Plan(size, part_size, small=False, digest=True, facts=facts)
-    cut = _cut(transfer, size, facts, digest=True)
+    cut = _cut(transfer, size, at_once, facts, digest=True)
     return replace(cut, not_compressed=verdict.reason if transfer.compress else None)
 
 
@@ -175,7 +175,7 @@ def _plan_download(transfer: Transfer) -> Plan:
     head, size = content.head(), content.reference.size
     content.check_expansion()
     Partial(fleet().spool, transfer.path, str(transfer.id)).create(size)
-    cut = _cut(transfer, size, {"etag": head.etag}, digest=False)
+    cut = _cut(transfer, size, _at_once(transfer), {"etag": head.etag}, digest=False)
     if cut.small or content.reference.encoding is None:
         return cut
     return replace(cut, part_size=count_frames(cut.part_size) * FRAME_BYTES)
@@ -185,8 +185,10 @@ def _end_of_time() -> datetime:
     return datetime.now(UTC) + timedelta(days=fleet().settings.retention_days)
 
 
-def _cut(transfer: Transfer, size: int, facts: dict[str, Any], *, digest: bool) -> Plan:
-    if size <= _at_once(transfer):
+def _cut(
+    transfer: Transfer, size: int, at_once: int, facts: dict[str, Any], *, digest: bool
+) -> Plan:
+    if size <= at_once:
         return Plan(size, size, small=True, digest=False, facts=facts)
     part_size = part_size_for(size, min(_usual_part_size(size), _at_its_rate(transfer)))
     return Plan(size, part_size, small=False, digest=digest, facts=facts)
@@ -200,8 +202,16 @@ def _usual_part_size(size: int) -> int:
 
 
 def _at_once(transfer: Transfer) -> int:
-    """Bytes up to which a file is moved in one piece."""
-    return min(fleet().settings.chunk_threshold, _at_its_rate(transfer))
+    """Bytes up to which a file is moved in one piece.
+
+    As the operator has said; where nothing is said, fewer where one stream is slow.
+    """
+    settings = fleet().settings
+    usual = min(settings.chunk_threshold, _at_its_rate(transfer))
+    narrow = fleet().streams.at_once(transfer.kind)
+    if narrow is None or "chunk_threshold" in settings.model_fields_set:
+        return usual
+    return min(usual, max(narrow, settings.part_size))
 
 
 def _at_its_rate(transfer: Transfer) -> int:

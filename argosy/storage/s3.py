@@ -7,7 +7,6 @@ and its memory does not depend on the size of what it moves.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,12 +24,12 @@ from argosy.errors import (
 )
 from argosy.storage import documents, metadata, traits
 from argosy.storage.body import Body, BytesBody
-from argosy.storage.checksum import SliceDigest, etag_agrees, parts_in, plain_etag
+from argosy.storage.checksum import etag_agrees, plain_etag
 from argosy.storage.documents import PendingUpload, StoredPart
-from argosy.storage.parts import count_parts
 from argosy.storage.reading import Reading
 from argosy.storage.retry import RetryPolicy
 from argosy.storage.signing import Endpoint
+from argosy.storage.slices import SentDigest, agrees_in_slices, note_whole, slice_bytes_of
 from argosy.storage.wire import Answer, Call, Sending, Wire, checked_key
 
 __all__ = ["Endpoint", "ObjectHead", "ObjectStore", "PendingUpload", "RetryPolicy", "StoredPart"]
@@ -38,11 +37,6 @@ __all__ = ["Endpoint", "ObjectHead", "ObjectStore", "PendingUpload", "RetryPolic
 
 _COMPLETION_SECONDS = 900.0
 """A backend of files copies the whole object before it answers CompleteMultipartUpload."""
-
-SLICE_BYTES = 16 * 1024 * 1024
-"""In parts of so many bytes Storage sends a larger body on to its S3, unless told otherwise."""
-SLICES = tuple(mib * 1024 * 1024 for mib in (16, 5, 8, 10, 32, 64))
-"""Sizes that it may have been told."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +71,7 @@ class ObjectStore:
         outgoing: Callable[[Body], Body] = lambda body: body,
     ) -> None:
         self._retries = retries or RetryPolicy()
+        self._url = endpoint.url
         self._wire = Wire(endpoint, token, http, self._retries.left)
         self._stall_seconds = stall_seconds
         self._outgoing = outgoing
@@ -125,7 +120,7 @@ class ObjectStore:
         query = {"partNumber": str(number), "uploadId": upload_id}
         call = Call(f"part {number} of", "PUT", bucket, key, query)
         try:
-            return self._send_checked(call, body, must_agree=True)
+            return self._send_checked(call, body, is_part=True)
         except ObjectNotFound as error:  # the S3 beneath Storage says so, in its own way
             raise UploadNotFound(error.message) from error
 
@@ -268,22 +263,22 @@ class ObjectStore:
         return self._retries.run(lambda: self._wire.answer(call))
 
     def _send_checked(
-        self, call: Call, body: Body, *, md5: str | None = None, must_agree: bool = False
+        self, call: Call, body: Body, *, md5: str | None = None, is_part: bool = False
     ) -> str:
-        """Send a body until its ETag is right, with a fresh pass each time."""
+        """Send a body until its ETag is right, with a fresh pass each time.
+
+        A part's must be its MD5; a whole body's may be that of slices, or say nothing.
+        """
 
         def attempt() -> str:
-            sending = Sending(self._outgoing(body), hashed=md5 is None)
-            answer = self._wire.answer(call, sending)
-            etag = plain_etag(answer.headers.get("etag", ""))
-            if not etag:
-                raise StorageUnavailable(
-                    f"{call.what}: the answer has no ETag, so it is not Storage's; try again later"
-                )
-            agrees = etag_agrees(etag, md5=md5 or sending.md5)
+            etag, sent = self._send(call, body, hashed=md5 is None, is_part=is_part)
+            wanted = md5 or sent.md5
+            agrees = etag_agrees(etag, md5=wanted)
             if agrees is None:
-                agrees = _agrees_in_slices(etag, body, md5 or sending.md5)
-            if agrees is False or (must_agree and agrees is None):
+                agrees = agrees_in_slices(self._url, etag, body, wanted, sent)
+            elif agrees and not is_part:
+                note_whole(self._url, body)
+            if agrees is False or (is_part and agrees is None):
                 raise TransitCorruption(
                     f"{call.what}: the ETag in the answer is not the MD5 of the bytes sent; "
                     "send them again"
@@ -291,6 +286,25 @@ class ObjectStore:
             return etag
 
         return self._retries.run(attempt)
+
+    def _send(
+        self, call: Call, body: Body, *, hashed: bool, is_part: bool
+    ) -> tuple[str, SentDigest]:
+        """Send a body once: the ETag of the answer, and the digest of what was sent if `hashed`.
+
+        It is taken as well where slices are likely to be asked for.
+        """
+        slice_bytes = None if is_part else slice_bytes_of(self._url, body)
+        sent = SentDigest(slice_bytes)
+        hashing = sent.update if hashed or slice_bytes else None
+        sending = Sending(self._outgoing(body), hashing, beside=not is_part)
+        etag = plain_etag(self._wire.answer(call, sending).headers.get("etag", ""))
+        if not etag or not sending.is_whole:
+            wrong = "came before all bytes were sent" if etag else "has no ETag"
+            raise StorageUnavailable(
+                f"{call.what}: the answer {wrong}, so it is not Storage's; try again later"
+            )
+        return etag, sent
 
     def _complete(self, bucket: str, key: str, upload_id: str, parts: Sequence[StoredPart]) -> str:
         # Without this header Storage ignores the list and takes whatever parts it has.
@@ -333,25 +347,6 @@ class _Expected:
             return False
         agrees = self.agrees(head.etag)
         return self.size is not None if agrees is None else agrees
-
-
-def _agrees_in_slices(etag: str, body: Body, md5: str) -> bool | None:
-    """The same of a composite ETag: over an S3, Storage sends a large body on in parts.
-
-    The body is read once more for it, and must still have its MD5. None where the ETag
-    speaks of parts of a size that nobody uses.
-    """
-    count, whole = parts_in(etag), hashlib.md5(usedforsecurity=False)
-    sizes = [size for size in SLICES if count == count_parts(body.size, size)]
-    if not sizes:
-        return None
-    cuts = [SliceDigest(size) for size in sizes]
-    for block in body.blocks():
-        whole.update(block)
-        for cut in cuts:
-            cut.update(block)
-    found = any(etag_agrees(etag, part_md5s=cut.md5s) for cut in cuts)
-    return found and whole.hexdigest() == md5
 
 
 def _described(content_type: str, user_metadata: Mapping[str, str]) -> dict[str, str]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import quote
@@ -13,7 +13,7 @@ import httpx
 
 from argosy.errors import InvalidRequest, StorageUnavailable
 from argosy.storage import pool, traits
-from argosy.storage.body import Body, BytesBody
+from argosy.storage.body import BLOCK_BYTES, Body, BytesBody
 from argosy.storage.signing import Endpoint, SessionSignature
 
 _LARGEST_ANSWER = 4 * 1024 * 1024
@@ -53,24 +53,63 @@ class Answer:
 
 
 class Sending:
-    """One pass over a body on its way out, hashed if that is wanted."""
+    """One pass over a body on its way out; `hashing` takes every block, if that is wanted.
 
-    def __init__(self, body: Body, *, hashed: bool = False) -> None:
-        self._blocks = body.blocks
-        self._hashed = hashed
-        self._md5 = hashlib.md5(usedforsecurity=False)
+    `beside` the sending it takes less time, and a little more of the processor: for a body
+    that is alone, and not for one of many parts at once.
+    """
+
+    def __init__(self, body: Body, hashing: Hashing | None = None, *, beside: bool = False) -> None:
+        self._body, self._hashing = body, hashing
+        self._beside = beside and body.size > BLOCK_BYTES
         self.headers = {"Content-Length": str(body.size)}
+        self.is_whole = False
+        """Whether all of it was taken: an answer may come before that."""
 
     def __iter__(self) -> Iterator[bytes]:
-        for block in self._blocks():
-            if self._hashed:
-                self._md5.update(block)
-            yield block  # type: ignore[misc]  # h11 takes a memoryview too
+        """The blocks; whoever has taken the last one finds all of them hashed."""
+        yield from self._blocks()
+        self.is_whole = True
 
-    @property
-    def md5(self) -> str:
-        """MD5 of the bytes sent, in hexadecimal."""
-        return self._md5.hexdigest()
+    def _blocks(self) -> Iterator[bytes]:
+        blocks: Iterator[bytes] = self._body.blocks()  # type: ignore[assignment]  # as h11 takes
+        if self._hashing is None:
+            return blocks
+        return (_hashed_beside if self._beside else _hashed)(blocks, self._hashing)
+
+
+Hashing = Callable[[bytes], None]
+
+
+def _hashed(blocks: Iterator[bytes], hashing: Hashing) -> Iterator[bytes]:
+    for block in blocks:
+        hashing(block)
+        yield block
+
+
+def _hashed_beside(blocks: Iterator[bytes], hashing: Hashing) -> Iterator[bytes]:
+    """Each block is hashed while it is sent: after that its memory may be another's.
+
+    `blocks` is held until the thread has ended, also where the sending breaks off.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="md5") as helper:
+        for block in blocks:
+            hashed = _submitted(helper, hashing, block)
+            if hashed is None:
+                hashing(block)
+                yield block
+                break
+            yield block
+            hashed.result()
+        yield from _hashed(blocks, hashing)  # what is left
+
+
+def _submitted(helper: ThreadPoolExecutor, hashing: Hashing, block: bytes) -> Future[None] | None:
+    """None where no thread can be had: the interpreter ends, or the process has too many."""
+    try:
+        return helper.submit(hashing, block)
+    except RuntimeError:
+        return None
 
 
 NOTHING = BytesBody(b"")

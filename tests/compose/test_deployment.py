@@ -91,7 +91,7 @@ def test_nothing_can_be_changed_from_inside(project: Deployment, service: str) -
 def test_limits_are_the_kernels(project: Deployment) -> None:
     [worker] = project.containers("worker")
     told = project.docker("inspect", "--format", "{{.HostConfig.Memory}}", worker.id)
-    assert int(told) == 1536 * 1024 * 1024
+    assert int(told) == 2 * 1024**3
 
 
 def test_the_gateway_is_the_only_door(project: Deployment) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from benchmarks import report_network
-from benchmarks.cases_network import GROUP, MORE_CHILDREN, RATE, SUPABASE_PY, fleet_name, place
+from benchmarks.cases_network import GROUP, RATE, SUPABASE_PY, fleet_name, place
+from benchmarks.deployment import CHILDREN
 from benchmarks.measure import Sample, Series, Summary, summarize
 from benchmarks.results import Results
 
 MB = 10**6
 HERE = place(0.05, RATE).name
-FLEET = fleet_name(MORE_CHILDREN)
+FLEET = fleet_name(CHILDREN)
 
 
 def sample(by: str, action: str, seconds: float, where: str = HERE) -> Sample:

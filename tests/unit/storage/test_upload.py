@@ -10,8 +10,7 @@ import pytest
 
 from argosy import errors
 from argosy.storage.body import BytesBody, FileRange
-from argosy.storage.checksum import composite_etag
-from argosy.storage.s3 import SLICE_BYTES, ObjectStore
+from argosy.storage.s3 import ObjectStore
 
 from .scripted import ScriptedServer, answer, refuse, reset, stored
 
@@ -192,36 +191,6 @@ def test_an_endless_error_page_is_not_read_to_its_end(
     assert store.upload_part("b", "k", "up", 1, part) == md5_of(part)
 
 
-# One body of which Storage makes parts of its own, on its way to an S3
-
-
-def in_slices(content: bytes) -> str:
-    slices = [content[start : start + SLICE_BYTES] for start in range(0, len(content), SLICE_BYTES)]
-    return composite_etag([hashlib.md5(each).hexdigest() for each in slices])
-
-
-def test_a_body_that_storage_cuts_is_checked_all_the_same(
-    server: ScriptedServer, store: ObjectStore, pauses: list[float]
-) -> None:
-    content = os.urandom(1 << 20) * 17
-    wrong = in_slices(content[:-1] + bytes([content[-1] ^ 1]))
-    server.script(stored(wrong), stored(in_slices(content)))
-    md5 = hashlib.md5(content).hexdigest()
-    described = {"content_type": "text/plain", "metadata": {}}
-    etag = store.put("b", "k", BytesBody(content), md5=md5, **described)
-    assert etag == in_slices(content)
-    assert len(server.requests) == 2
-
-
-def test_a_body_cut_in_another_way_is_taken_as_it_is(
-    server: ScriptedServer, store: ObjectStore
-) -> None:
-    etag = f"{'0' * 32}-9"
-    server.script(stored(etag))
-    described = {"content_type": "text/plain", "metadata": {}}
-    assert store.put("b", "k", BytesBody(b"x" * 100), **described) == etag
-
-
 @pytest.mark.parametrize("what", ["part", "abort"])
 def test_an_upload_that_the_s3_beneath_does_not_know(
     server: ScriptedServer, store: ObjectStore, part: FileRange, what: str
@@ -232,13 +201,3 @@ def test_an_upload_that_the_s3_beneath_does_not_know(
         return
     with pytest.raises(errors.UploadNotFound):
         store.upload_part("b", "k", "up", 1, part)
-
-
-def test_bytes_that_changed_while_they_were_sent(
-    server: ScriptedServer, store: ObjectStore, pauses: list[float]
-) -> None:
-    content = os.urandom(1 << 20) * 17
-    server.script(*[stored(in_slices(content))] * 6)
-    described = {"content_type": "text/plain", "metadata": {}}
-    with pytest.raises(errors.TransitCorruption):
-        store.put("b", "k", BytesBody(content), md5="0" * 32, **described)
