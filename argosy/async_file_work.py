@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
+from argosy.async_base_client import AsyncBaseClient
 from argosy.derived import Encoding
 from argosy.file_work import PictureFormat
 from argosy.given import ReferenceLike
 from argosy.options import UploadOptions
 from argosy.reference import FileReference
 
-if TYPE_CHECKING:
-    from argosy.client import Client
 
-T = TypeVar("T")
-
-
-class AsyncFileWork:
+class AsyncFileWork(AsyncBaseClient):
     """The part of `AsyncClient` that asks the fleet for more than bytes."""
-
-    _client: Client
-
-    if TYPE_CHECKING:
-
-        async def _run(self, call: Callable[..., T], *arguments: Any, **options: Any) -> T: ...
 
     async def inspect(
         self, reference: ReferenceLike, *, deadline_seconds: float | None = None

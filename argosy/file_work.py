@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from argosy.deadline import Deadline
+from argosy.base_client import BaseClient
 from argosy.derived import Encoding
 from argosy.errors import InvalidRequest
-from argosy.given import ReferenceLike
+from argosy.given import ReferenceLike, said
 from argosy.options import UploadOptions
 from argosy.reference import FileReference
-
-if TYPE_CHECKING:
-    from argosy.fleet import Fleet
-    from argosy.progress import Meter
-    from argosy.settings import AgentSettings
 
 PictureFormat = Literal["webp", "jpeg", "png", "avif"]
 
 
-class FileWork:
+class FileWork(BaseClient):
     """The part of `Client` that asks the fleet for more than bytes.
 
     Each method waits for the answer, `deadline_seconds` at most where they are given (else
@@ -29,21 +23,6 @@ class FileWork:
     on the same file is done once. Raises ObjectNotFound, AccessDenied where something is to be
     stored beside a file that is not the agent's to write, FleetUnavailable, DeadlineExceeded.
     """
-
-    settings: AgentSettings
-    _fleet: Fleet
-
-    if TYPE_CHECKING:
-
-        def _transfer(
-            self, options: UploadOptions
-        ) -> AbstractContextManager[tuple[Deadline, Meter]]: ...
-
-        def _reference(
-            self, reference: ReferenceLike, deadline: Deadline | None = None
-        ) -> FileReference: ...
-
-        def _seconds(self, seconds: float | None) -> float | None: ...
 
     def inspect(
         self, reference: ReferenceLike, *, deadline_seconds: float | None = None
@@ -104,7 +83,7 @@ class FileWork:
         Of each `step` its `parameters`, `outcome`, the SHA-256 of its source and of its
         output, and the versions of the `code`.
         """
-        deadline = Deadline(self._seconds(None))
+        deadline = self._deadline()
         document = self._reference(reference, deadline).document()
         found: list[dict[str, Any]] = self._fleet.ask("provenance", document, deadline=deadline)
         return found
@@ -120,16 +99,15 @@ class FileWork:
         """
         options = options or UploadOptions()
         _check_copy(options)
-        wanted = {
-            "bucket": options.bucket,
-            "name": options.name,
-            "share_with": list(options.share_with),
-            "idempotency_key": options.idempotency_key,
-        }
+        wanted = said(
+            bucket=options.bucket,
+            name=options.name,
+            share_with=list(options.share_with),
+            idempotency_key=options.idempotency_key,
+        )
         with self._transfer(options) as (deadline, meter):
             found = self._reference(reference, deadline)
-            given: dict[str, Any] = {name: value for name, value in wanted.items() if value}
-            task_id = self._fleet.send("copy", found.document(), **given)
+            task_id = self._fleet.send("copy", found.document(), **wanted)
             meter.begin(task_id, options.name or found.name, found.size)
             done = FileReference.parse(self._fleet.wait(task_id, deadline, meter.reached))
             meter.done(done, done.size)
@@ -146,7 +124,7 @@ class FileWork:
     def _work(
         self, verb: str, reference: ReferenceLike, seconds: float | None, **options: Any
     ) -> FileReference:
-        deadline = Deadline(self._seconds(seconds))
+        deadline = self._deadline(seconds)
         given = {name: value for name, value in options.items() if value is not None}
         document = self._reference(reference, deadline).document()
         return FileReference.parse(self._fleet.ask(verb, document, deadline=deadline, **given))

@@ -1,4 +1,4 @@
-"""What a caller may give for a file or for a transfer."""
+"""What a caller may give: for a file, for a transfer, and of options."""
 
 from __future__ import annotations
 
@@ -34,3 +34,8 @@ def transfer_id_of(transfer: TransferLike) -> UUID:
         return UUID(str(transfer))
     except ValueError:
         raise InvalidReference(f"{transfer!r} is no transfer's id.") from None
+
+
+def said(**options: Any) -> dict[str, Any]:
+    """Those of the options that were said: the others are the fleet's to choose."""
+    return {name: value for name, value in options.items() if value}

@@ -12,13 +12,13 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import amqp  # type: ignore[import-untyped]
 
 from argosy.broker import LOST, Address
 from argosy.client import Client
+from argosy.closing import Closing
 from argosy.desk import LISTEN_SECONDS, Desk, Shift
 from argosy.errors import InvalidRequest
 from argosy.handling import Handler, Handling
@@ -32,7 +32,7 @@ AnyHandler = TypeVar("AnyHandler", bound=Handler)
 LONGEST_REST_SECONDS = 10.0
 
 
-class Inbox:
+class Inbox(Closing):
     """An agent's messages from others.
 
         inbox = Inbox()
@@ -126,17 +126,6 @@ class Inbox:
         self.stop()
         if self._own:
             self._client.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     # Within
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
-MIB = 1024 * 1024
+from argosy.base_settings import ArgosySettings
+from argosy.sizes import MIB
+
 Edge = Annotated[int, Field(ge=1, le=16_384)]
 Step = Literal["inspect", "thumbnail", "compress"]
 
@@ -28,10 +29,8 @@ PROCESS: dict[str, tuple[Step, ...]] = {
 """What `process="auto"` does, by the type of the bytes; the most particular entry counts."""
 
 
-class MediaSettings(BaseSettings):
+class MediaSettings(ArgosySettings):
     """How files are looked at, pictured and compressed."""
-
-    model_config = SettingsConfigDict(env_prefix="ARGOSY_", extra="ignore", frozen=True)
 
     process: dict[str, tuple[Step, ...]] = Field(
         PROCESS,

@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from argosy.base_settings import ArgosySettings
 from argosy.setting_types import HttpUrl, none_if_empty, passwords
 
 
-class WatchSettings(BaseSettings):
+class WatchSettings(ArgosySettings):
     """Who may look, at which port, and at what."""
-
-    model_config = SettingsConfigDict(env_prefix="ARGOSY_", extra="ignore", frozen=True)
 
     flower_port: int = Field(5555, ge=0, le=65535, description="Port of `argosy flower`.")
     flower_basic_auth: Annotated[

@@ -7,6 +7,7 @@ from typing import Any, BinaryIO
 from pydantic import ValidationError
 
 from argosy.facts import Facts, Kind
+from argosy.sizes import MIB
 from media.archive_facts import archive_facts
 from media.av_facts import recording_facts
 from media.declared import agreed, fits, said_of
@@ -21,7 +22,6 @@ from media.source import TrafficExceeded
 from media.text_facts import text_facts
 from media.words import sentence
 
-MIB = 1024 * 1024
 ALLOWANCE: dict[Kind, int] = {
     "image": 8 * MIB,
     "audio": 10 * MIB,

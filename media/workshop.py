@@ -7,11 +7,10 @@ import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 from pydantic import ValidationError
 
+from argosy.closing import Closing
 from argosy.errors import BY_CODE, DecoderStopped, InternalError
 from argosy.facts import Facts
 from media.job import End, Gone, Job, Limits, end_of, why
@@ -37,7 +36,7 @@ def _nothing() -> None:
     """The check of who has nothing to check."""
 
 
-class Workshop:
+class Workshop(Closing):
     """Inspects and pictures files, each in a process of its own with `limits`.
 
     Threads may share one. After a fork the child starts processes of its own. `decoder` is the
@@ -49,17 +48,6 @@ class Workshop:
         self._decoder = decoder
         self._server: Server | None = None
         self._reset()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def inspect(
         self,

@@ -14,9 +14,9 @@ from sqlalchemy.orm import Session
 from argosy.errors import IdempotencyConflict
 from models import Act, Agent, Continuation, Transfer
 from tasks.base import RequestTask
-from tasks.fleet import fleet
 from tasks.requests import Request
-from tasks.sender import Sender, asked, known, parsed, refusing, require_agent
+from tasks.sender import Sender, asked, require_agent
+from tasks.serve import serve
 
 log = structlog.get_logger(__name__)
 
@@ -43,17 +43,13 @@ def act(
 
     Raises what `accept` raises, and what `work` raises; a refusal is recorded.
     """
-    with refusing(task):
-        sender = known(task)
-        request = parsed(task, kind, **arguments)
 
-        def once(session: Session) -> Answer:
-            agent = require_agent(session, sender)
-            return work(session, agent, request, _enter(session, sender, asked(task, request)))
+    def entered(session: Session, sender: Sender, request: RequestT) -> Answer:
+        agent = require_agent(session, sender)
+        return work(session, agent, request, _enter(session, sender, asked(task, request)))
 
-        answer = fleet().transact(once)
-    task.request.acting_for = sender.agent_id
-    log.info("request.done", agent_id=str(sender.agent_id))
+    answer = serve(task, kind, entered, **arguments)
+    log.info("request.done", agent_id=str(task.request.acting_for))
     return answer
 
 

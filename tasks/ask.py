@@ -23,8 +23,9 @@ from tasks.base import RequestTask
 from tasks.fleet import fleet
 from tasks.kept import require_kept
 from tasks.messages import send_continuation
-from tasks.sender import Sender, known, parsed, refusing, require_agent
-from tasks.step_requests import StepRequest
+from tasks.requests import StepRequest
+from tasks.sender import Sender, require_agent
+from tasks.serve import serve
 from tasks.steps import AutoStep, InspectStep, MakingStep, documents_of, keys_of
 
 log = structlog.get_logger(__name__)
@@ -36,13 +37,9 @@ def ask(task: RequestTask, kind: type[StepRequest], **arguments: Any) -> FileRef
     Raises what `accept` raises, and ObjectNotFound; else Ignore, for others do it, and
     record the result under the same task id.
     """
-    with refusing(task):
-        sender = known(task)
-        request = parsed(task, kind, **arguments)
-        continuation, transfer = fleet().transact(lambda session: _enter(session, sender, request))
-    task.request.acting_for = sender.agent_id
+    continuation, transfer = serve(task, kind, _enter, **arguments)
     structlog.contextvars.bind_contextvars(transfer_id=str(transfer.id))
-    log.info("request.accepted", agent_id=str(sender.agent_id))
+    log.info("request.accepted", agent_id=str(task.request.acting_for))
     send_continuation(continuation)
     raise Ignore("it is made by those who read the queue of media")
 

@@ -9,7 +9,7 @@ from celery import shared_task
 from argosy.reference import FileReference
 from tasks.ask import ask
 from tasks.base import RequestTask
-from tasks.step_requests import CompressRequest
+from tasks.requests import CompressRequest
 
 
 @shared_task(bind=True, base=RequestTask, name="transfer.compress")

@@ -11,7 +11,6 @@ from sqlalchemy.orm import Session
 from argosy.coding.expansion import most_expanded
 from argosy.coding.worth import Verdict, is_worth, sample_ranges
 from argosy.derived import Encoding, Stored
-from argosy.description import object_metadata
 from argosy.errors import ChecksumMismatch, Error, InternalError, UploadNotFound
 from argosy.storage.checksum import Checksums
 from argosy.storage.s3 import StoredPart
@@ -19,7 +18,7 @@ from media.sniff import content_type_of
 from media.versions import versions
 from models import Making, Transfer
 from models.provenance import note
-from tasks.describe import add_metadata
+from tasks.describe import add_metadata, metadata_of
 from tasks.encode import Sent, Target, encoded_part_size, send_encoded
 from tasks.fleet import fleet
 from tasks.making import Output, Work
@@ -160,7 +159,7 @@ class _Copying:
                 transfer.bucket,
                 self._path,
                 content_type=transfer.content_type,
-                metadata=self._described({}),
+                metadata=metadata_of(transfer, encoding=self._step.encoding),
             )
         target = Target(
             store=self._store,
@@ -238,23 +237,9 @@ class _Copying:
                 self._store.abort_multipart(bucket, pending.key, pending.upload_id)
 
     def _metadata(self, file: Checksums, stored: Checksums) -> dict[str, str]:
-        return self._described(
-            {
-                "size": file.size,
-                "stored": Stored(size=stored.size, sha256=stored.sha256, md5=stored.md5),
-            }
-        )
-
-    def _described(self, known: dict[str, Any]) -> dict[str, str]:
-        transfer = self._work.transfer
-        return object_metadata(
-            name=transfer.name,
-            owner=transfer.agent_id,
-            transfer=transfer.id,
-            sha256=transfer.sha256,
-            md5=transfer.md5,
-            expires_at=transfer.expires_at,
-            metadata=transfer.user_metadata,
+        return metadata_of(
+            self._work.transfer,
             encoding=self._step.encoding,
-            **known,
+            size=file.size,
+            stored=Stored(size=stored.size, sha256=stored.sha256, md5=stored.md5),
         )

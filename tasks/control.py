@@ -22,7 +22,8 @@ from tasks.base import RequestTask
 from tasks.fleet import fleet
 from tasks.messages import CONTROL
 from tasks.requests import Request
-from tasks.sender import Sender, known, parsed, refusing, require_agent
+from tasks.sender import Sender, require_agent
+from tasks.serve import serve
 
 log = structlog.get_logger(__name__)
 
@@ -100,18 +101,13 @@ def look(
 
     Raises what `accept` raises, and what `work` raises; a refusal is recorded.
     """
-    with refusing(task):
-        sender = known(task)
-        request = parsed(task, kind, **arguments)
 
-        def once(session: Session) -> Answer:
-            agent = require_agent(session, sender)
-            _require_own_id(session, sender)
-            return work(session, agent, request)
+    def looked(session: Session, sender: Sender, request: RequestT) -> Answer:
+        agent = require_agent(session, sender)
+        _require_own_id(session, sender)
+        return work(session, agent, request)
 
-        answer = fleet().transact(once)
-    task.request.acting_for = sender.agent_id
-    return answer
+    return serve(task, kind, looked, **arguments)
 
 
 def _require_own_id(session: Session, sender: Sender) -> None:

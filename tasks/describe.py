@@ -22,6 +22,22 @@ from models.access import as_agent
 
 def object_metadata(transfer: Transfer) -> dict[str, str]:
     """User metadata of the transfer's object."""
+    return metadata_of(
+        transfer,
+        encoding=transfer.encoding,
+        size=transfer.size,
+        stored=stored_as(transfer),
+    )
+
+
+def metadata_of(
+    transfer: Transfer,
+    *,
+    encoding: str | None,
+    size: int | None = None,
+    stored: Stored | None = None,
+) -> dict[str, str]:
+    """User metadata of an object that has the transfer's file in it, encoded in this way."""
     return description.object_metadata(
         name=transfer.name,
         owner=transfer.agent_id,
@@ -30,9 +46,9 @@ def object_metadata(transfer: Transfer) -> dict[str, str]:
         md5=transfer.md5,
         expires_at=transfer.expires_at,
         metadata=transfer.user_metadata,
-        encoding=transfer.encoding,
-        size=transfer.size,
-        stored=stored_as(transfer),
+        encoding=encoding,
+        size=size,
+        stored=stored,
     )
 
 

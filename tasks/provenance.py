@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 from celery import shared_task
-from pydantic import Field, field_validator
 from sqlalchemy.orm import Session
 
-from argosy.reference import FileReference
 from models import Agent
 from models.provenance import steps_of
 from tasks.ask import stored_file
 from tasks.control import LookTask, look
-from tasks.requests import Request, check_place
+from tasks.requests import StoredFileRequest
 
 
-class ProvenanceRequest(Request):
+class ProvenanceRequest(StoredFileRequest):
     """`transfer.provenance`."""
-
-    reference: Annotated[FileReference, Field(strict=False)]
-
-    @field_validator("reference")
-    @classmethod
-    def _check_reference(cls, file: FileReference) -> FileReference:
-        check_place(file)
-        return file
-
-    @property
-    def about(self) -> str:
-        """The object that is meant."""
-        return f"{self.reference.bucket}/{self.reference.path}"
 
 
 @shared_task(bind=True, base=LookTask, name="transfer.provenance")

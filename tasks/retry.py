@@ -28,7 +28,8 @@ from tasks.control import ControlRequest, ControlTask, own
 from tasks.ended import Ended
 from tasks.fleet import fleet
 from tasks.requests import CopyRequest, Place
-from tasks.sender import Sender, asked, known, parsed, refusing, require_agent
+from tasks.sender import Sender, asked, require_agent
+from tasks.serve import serve
 from tasks.sharing import share
 
 log = structlog.get_logger(__name__)
@@ -48,14 +49,14 @@ def retry(self: ControlTask, transfer: str) -> Ended:
     under the id it waits for, and what was chained goes on; the old row stays as it ended.
     Raises TransferNotFound; InvalidState for one that did not fail, or is being retried.
     """
-    with refusing(self):
-        sender = known(self)
-        request = parsed(self, ControlRequest, transfer=transfer)
-        what = asked(self, request)
-        anew = fleet().transact(lambda session: _enter(session, sender, request, what))
-    self.request.acting_for = sender.agent_id
+
+    def entered(session: Session, sender: Sender, request: ControlRequest) -> Transfer:
+        return _enter(session, sender, request, asked(self, request))
+
+    anew = serve(self, ControlRequest, entered, transfer=transfer)
     structlog.contextvars.bind_contextvars(transfer_id=str(anew.id))
-    log.info("transfer.retried", agent_id=str(sender.agent_id), retry_of=str(anew.retry_of))
+    who = str(self.request.acting_for)
+    log.info("transfer.retried", agent_id=who, retry_of=str(anew.retry_of))
     return begin(self, anew)
 
 

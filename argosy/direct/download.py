@@ -27,11 +27,11 @@ from argosy.files import write_at
 from argosy.options import DownloadOptions
 from argosy.progress import Meter
 from argosy.reference import FileReference
+from argosy.sizes import MIB
 from argosy.storage.content import Content
 from argosy.storage.parts import part_size_for
 from argosy.storage.s3 import ObjectHead
 
-MIB = 1024 * 1024
 _WORTH_KEEPING = (TransferCancelled, NotSignedIn, InvalidToken)
 """Ends that say nothing against the bytes that are there: the next call goes on with them."""
 

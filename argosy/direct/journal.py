@@ -17,9 +17,9 @@ import stat
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
+from argosy.closing import Closing
 from argosy.session_file import default_folder
 from argosy.settings import AgentSettings
 
@@ -43,7 +43,7 @@ def _let_go() -> None:
 os.register_at_fork(after_in_child=_let_go)
 
 
-class Journal:
+class Journal(Closing):
     """The journal of one transfer: its header, and the parts that are there.
 
     `header` is {} when there is nothing to go on with; `parts` has the ETag (or "") of each
@@ -116,17 +116,6 @@ class Journal:
             self._close()
         else:
             self.remove()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _discard(self) -> None:
         if self._file is None or self._path is None:

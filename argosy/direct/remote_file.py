@@ -21,13 +21,13 @@ from argosy.direct.verdict import mismatch
 from argosy.errors import Error
 from argosy.options import DownloadOptions
 from argosy.reference import FileReference
+from argosy.sizes import MIB
 from argosy.storage.content import Content
 from argosy.storage.s3 import ObjectStore
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-MIB = 1024 * 1024
 SMALLEST_WINDOW = 256 * 1024
 LARGEST_WINDOW = 8 * MIB
 """Bytes; two windows are in memory: the one that is read, and the next one on its way."""

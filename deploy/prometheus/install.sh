@@ -2,10 +2,10 @@
 # Makes sure that there are a Prometheus and its promtool for `make test-monitoring`, which runs
 # them with a folder and ports of its own: the packaged service is neither needed nor started.
 set -eu
+# shellcheck source=deploy/apt.sh
+. "$(dirname "$0")/../apt.sh"
 
-installed() {
-    command -v prometheus >/dev/null && command -v promtool >/dev/null
-}
+installed() { has prometheus && has promtool; }
 
 explain() {
     cat >&2 <<'TEXT'
@@ -19,27 +19,4 @@ TEXT
     exit 1
 }
 
-# apt-get asks this script before it starts a service; 101 means "no".
-forbid_services() {
-    policy=/usr/sbin/policy-rc.d
-    [ -e "$policy" ] && return
-    trap 'rm -f "$policy"' EXIT
-    trap 'exit 1' HUP INT TERM
-    printf '#!/bin/sh\nexit 101\n' >"$policy"
-    chmod 755 "$policy"
-}
-
-install_package() {
-    forbid_services
-    export DEBIAN_FRONTEND=noninteractive
-    apt-get update -q && apt-get install -q -y --no-install-recommends prometheus
-}
-
-if installed; then
-    exit 0
-fi
-if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
-    explain
-fi
-install_package || explain
-installed || explain
+ensure prometheus

@@ -2,13 +2,15 @@
 # Makes sure that there is a RabbitMQ for the local stack, which runs it with folders, ports and
 # a user of its own: the packaged service is neither needed nor started.
 set -eu
+# shellcheck source=deploy/apt.sh
+. "$(dirname "$0")/../apt.sh"
 
 installed() {
     for place in /usr/lib/rabbitmq/bin /opt/homebrew/opt/rabbitmq/sbin /usr/local/opt/rabbitmq/sbin \
         /home/linuxbrew/.linuxbrew/opt/rabbitmq/sbin /opt/rabbitmq/sbin; do
         [ -x "$place/rabbitmq-server" ] && return
     done
-    command -v rabbitmq-server >/dev/null
+    has rabbitmq-server
 }
 
 explain() {
@@ -28,27 +30,4 @@ TEXT
     exit 1
 }
 
-# apt-get asks this script before it starts a service; 101 means "no".
-forbid_services() {
-    policy=/usr/sbin/policy-rc.d
-    [ -e "$policy" ] && return
-    trap 'rm -f "$policy"' EXIT
-    trap 'exit 1' HUP INT TERM
-    printf '#!/bin/sh\nexit 101\n' >"$policy"
-    chmod 755 "$policy"
-}
-
-install_package() {
-    forbid_services
-    export DEBIAN_FRONTEND=noninteractive
-    apt-get update -q && apt-get install -q -y --no-install-recommends rabbitmq-server
-}
-
-if [ -n "${ARGOSY_TEST_BROKER_URL:-}" ] || installed; then
-    exit 0
-fi
-if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
-    explain
-fi
-install_package || explain
-installed || explain
+[ -n "${ARGOSY_TEST_BROKER_URL:-}" ] || ensure rabbitmq-server

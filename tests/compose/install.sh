@@ -2,6 +2,8 @@
 # Makes sure that there is a Docker engine for the lane, which runs it itself, with folders of its
 # own: the packaged service is neither needed nor started. $1: where the client's plugins go.
 set -eu
+# shellcheck source=deploy/apt.sh
+. "$(dirname "$0")/../../deploy/apt.sh"
 plugins=$1
 
 explain() {
@@ -17,32 +19,15 @@ TEXT
     exit 1
 }
 
-has() { command -v "$1" >/dev/null; }
 answers() { has docker && docker info >/dev/null 2>&1; }
+has_engine() { answers || { has docker && has dockerd; }; }
 has_plugins() { docker compose version >/dev/null 2>&1 && docker buildx version >/dev/null 2>&1; }
-may_install() { [ "$(id -u)" -eq 0 ] && has apt-get; }
-
-# apt-get asks this script before it starts a service; 101 means "no".
-forbid_services() {
-    policy=/usr/sbin/policy-rc.d
-    [ -e "$policy" ] && return
-    trap 'rm -f "$policy"' EXIT
-    trap 'exit 1' HUP INT TERM
-    printf '#!/bin/sh\nexit 101\n' >"$policy"
-    chmod 755 "$policy"
-}
-
-install() {
-    may_install || explain
-    forbid_services
-    export DEBIAN_FRONTEND=noninteractive
-    apt-get update -q && apt-get install -q -y --no-install-recommends "$@"
-}
 
 # Debian 13 has both plugins; an older Debian takes them from there, and nothing else.
 install_plugins() {
     may_install || explain
     work=$(mktemp -d)
+    # shellcheck disable=SC2016  # apt puts the address there
     mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | head -n 1)
     mkdir -p "$work/lists/partial" "$work/cache/archives/partial"
     echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main" \
@@ -57,7 +42,7 @@ install_plugins() {
     rm -rf "$work"
 }
 
-has docker && { answers || has dockerd; } || install docker.io
-has debootstrap || ! may_install || install debootstrap
+has_engine || install_packages docker.io || explain
+has debootstrap || ! may_install || install_packages debootstrap || explain
 has_plugins || install_plugins
 has_plugins || explain

@@ -1,10 +1,10 @@
 #!/bin/sh
 # Makes sure that there is a Chromium for the test that opens Flower as an operator does.
 set -eu
+# shellcheck source=deploy/apt.sh
+. "$(dirname "$0")/../../deploy/apt.sh"
 
-installed() {
-    command -v "${ARGOSY_TEST_BROWSER:-chromium}" >/dev/null || command -v google-chrome >/dev/null
-}
+installed() { has "${ARGOSY_TEST_BROWSER:-chromium}" || has google-chrome; }
 
 explain() {
     cat >&2 <<'TEXT'
@@ -19,10 +19,4 @@ TEXT
     exit 1
 }
 
-installed && exit 0
-if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
-    explain
-fi
-export DEBIAN_FRONTEND=noninteractive
-apt-get update -q && apt-get install -q -y --no-install-recommends chromium || explain
-installed || explain
+ensure chromium

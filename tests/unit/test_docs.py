@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from argosy import Client
 from argosy.errors import BY_CODE
 from models import TRANSITIONS
 
@@ -45,6 +46,12 @@ def test_each_celery_setting_has_its_reason() -> None:
 def test_the_pages_of_states_and_errors_are_whole() -> None:
     assert set(_first_cells("states.md")) == set(TRANSITIONS)
     assert _first_cells("errors.md") == list(BY_CODE)
+
+
+def test_the_reference_has_every_method_of_the_client() -> None:
+    page = (ROOT / "docs" / "reference" / "client.md").read_text()
+    named = re.findall(r"^ {8}- (\w+)$", page, re.MULTILINE)
+    assert sorted(named) == [name for name in dir(Client) if not name.startswith("_")]
 
 
 def _first_cells(page: str) -> list[str]:

@@ -1,16 +1,15 @@
-"""Requests to do something with a stored file, checked once, at the door."""
+"""Requests to look into a stored file, and to make something of it."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from argosy.derived import Encoding
 from argosy.media_settings import MediaSettings
-from argosy.reference import FileReference
 from media.thumbnail import Format
-from tasks.requests import Request, check_place
+from tasks.requests.stored import StoredFileRequest
 from tasks.steps import (
     AutoStep,
     Edges,
@@ -23,23 +22,11 @@ from tasks.steps import (
 Steps = list[MakingStep | AutoStep]
 
 
-class StepRequest(Request):
+class StepRequest(StoredFileRequest):
     """What names a stored file. Where the step is not `required`, the result comes all the same
     if it fails, and says so."""
 
-    reference: Annotated[FileReference, Field(strict=False)]
     required: bool = True
-
-    @field_validator("reference")
-    @classmethod
-    def _check_reference(cls, file: FileReference) -> FileReference:
-        check_place(file)
-        return file
-
-    @property
-    def about(self) -> str:
-        """The object that is meant."""
-        return f"{self.reference.bucket}/{self.reference.path}"
 
     def steps(self, settings: MediaSettings) -> Steps:
         """What is to be done, with what is not said as the settings have it."""
