@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from argosy.base_client import BaseClient
@@ -94,8 +95,8 @@ class FileWork(BaseClient):
         """Copy a file inside Storage; the copy is the agent's own, in `options.bucket`.
 
         What was made of the file goes along. The fleet does it: when this process ends, the
-        copy goes on. The options `bucket`, `name`, `share_with` and `idempotency_key` count.
-        Raises ObjectChanged, ChecksumMismatch.
+        copy goes on. The options `bucket`, `name`, `share_with`, `idempotency_key` and
+        `priority` count. Raises ObjectChanged, ChecksumMismatch.
         """
         options = options or UploadOptions()
         _check_copy(options)
@@ -104,8 +105,9 @@ class FileWork(BaseClient):
             name=options.name,
             share_with=list(options.share_with),
             idempotency_key=options.idempotency_key,
+            priority=options.priority,
         )
-        with self._transfer(options) as (deadline, meter):
+        with self._transfer(replace(options, priority=None)) as (deadline, meter):
             found = self._reference(reference, deadline)
             task_id = self._fleet.send("copy", found.document(), **wanted)
             meter.begin(task_id, options.name or found.name, found.size)

@@ -173,6 +173,12 @@ def test_persist_copies_inside_storage(client: Client, deployment: Deployment) -
     assert deployment.transfer(str(kept.id)).state == "completed"
 
 
+def test_a_copy_has_a_priority_as_an_upload_has(client: Client, deployment: Deployment) -> None:
+    reference = client.upload_file(b"much of it")
+    copied = client.copy(reference, options=UploadOptions(priority="bulk"))
+    assert deployment.transfer(str(copied.id)).priority == "bulk"
+
+
 def test_nobody_copies_what_is_not_shared(client: Client, other: Client) -> None:
     reference = client.upload_file(b"mine")
     with pytest.raises(ObjectNotFound):
