@@ -25,7 +25,7 @@ def stored_etags(session: Session, transfer_id: UUID) -> dict[int, str]:
     query = select(Chunk.number, Chunk.etag).where(
         Chunk.transfer_id == transfer_id, Chunk.number != DIGEST, Chunk.etag.is_not(None)
     )
-    return {number: etag for number, etag in session.execute(query).tuples() if etag}
+    return {number: etag for number, etag in session.execute(query) if etag}
 
 
 def enter_part(

@@ -41,7 +41,7 @@ def find_grantees(session: Session, names: Iterable[str]) -> tuple[list[Grantee]
     wanted = sorted(set(names))
     roles = [name for name in wanted if name.startswith(ROLE_PREFIX)]
     query = select(Agent.name, Agent.id).where(Agent.name.in_(set(wanted) - set(roles)))
-    agents = dict(session.execute(query).tuples().all())
+    agents = dict(session.execute(query).all())
     found = [Grantee(name, role=name.removeprefix(ROLE_PREFIX)) for name in roles]
     found += [Grantee(name, agent_id=agent_id) for name, agent_id in agents.items()]
     return found, [name for name in wanted if name not in roles and name not in agents]
