@@ -14,8 +14,9 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from models.chunk import DIGEST, Chunk, ChunkState
-from models.ledger import lay_out, open_window
+from models.ledger import lay_out
 from models.transfer import State, Transfer
+from models.window import open_window
 
 _NO_SYNC = {"synchronize_session": False, "populate_existing": True}
 

@@ -15,7 +15,8 @@ from argosy.files import write_at
 from argosy.storage.body import FileRange
 from argosy.write_back import begin_write_back
 from models import Chunk, Kind, Transfer
-from models.ledger import Stored, claim_chunk, store_chunk
+from models.chunk_claims import claim_chunk
+from models.storing import Stored, store_chunk
 from tasks import copying, parcel
 from tasks.base import FleetTask
 from tasks.claims import ChunkClaim, PutBack, holding, leave

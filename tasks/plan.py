@@ -18,9 +18,11 @@ from argosy.storage.body import read_range
 from argosy.storage.checksum import digest_file
 from argosy.storage.parts import count_parts, grown_part_size, part_size_for
 from models import FILES, STORES, Chunk, Kind, State, Transfer
-from models.ledger import claim_chunk, lay_out, open_window
+from models.chunk_claims import claim_chunk
+from models.ledger import lay_out
 from models.parcels import Cut, lay_out_parcels
 from models.transitions import advance
+from models.window import open_window
 from tasks import batches, copying
 from tasks.claims import StageClaim, holding
 from tasks.compressing import judge, note_skipped

@@ -27,7 +27,7 @@ def _replace(original: Any, stand_in: Any) -> None:
 
 def _epoch() -> None:
     """Whoever has had a claim may act on it, whosever it is now."""
-    from models import Chunk, ChunkState, ledger, transitions
+    from models import Chunk, ChunkState, chunk_claims, transitions
 
     def held(chunk: Chunk) -> ColumnElement[bool]:
         same = (Chunk.transfer_id == chunk.transfer_id, Chunk.number == chunk.number)
@@ -38,7 +38,7 @@ def _epoch() -> None:
     def advance_anyway(*args: Any, epoch: int | None = None, **named: Any) -> Any:
         return advance(*args, **named)
 
-    _replace(ledger._held, held)
+    _replace(chunk_claims.held, held)
     _replace(advance, advance_anyway)
     _replace(transitions.still_claimed, lambda *_: True)
 

@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import and_, true
 from sqlalchemy.orm import Session
 
-from models import Chunk, ChunkState, Transfer, ledger, transitions
+from models import Chunk, ChunkState, Transfer, storing, transitions
+from models.window import open_window
 from tasks import follow
 from tasks.fleet import fleet
 from tasks.messages import send_chunks
@@ -40,13 +41,10 @@ def counting_twice(real: Any) -> Any:
     return count_down
 
 
-OPEN_WINDOW = ledger.open_window
-
-
-def opening_later(transfer: Transfer, stored: ledger.Stored) -> None:
+def opening_later(transfer: Transfer, stored: storing.Stored) -> None:
     """The window is opened in a transaction of its own: a crash before it loses the slot."""
     if not stored.assembling:
-        numbers = fleet().transact(lambda session: OPEN_WINDOW(session, transfer.id, 1, LONG))
+        numbers = fleet().transact(lambda session: open_window(session, transfer.id, 1, LONG))
         send_chunks(transfer.id, transfer.lane, numbers)
     follow.follow(transfer, stored)
 
@@ -136,7 +134,10 @@ def paused(begin: Begin) -> None:
 
 MUTATIONS: dict[str, tuple[dict[str, Any], Callable[[Begin], None]]] = {
     "a stale worker is not told from the one that has the chunk": (
-        {"models.ledger._held": held_whatever_the_epoch},
+        {
+            "models.chunk_claims.held": held_whatever_the_epoch,
+            "models.storing.held": held_whatever_the_epoch,
+        },
         stale_worker,
     ),
     "a failure looks at no claim": (
@@ -144,7 +145,7 @@ MUTATIONS: dict[str, tuple[dict[str, Any], Callable[[Begin], None]]] = {
         stale_failure,
     ),
     "a stored chunk counts twice": (
-        {"models.ledger._count_down": counting_twice(ledger._count_down)},
+        {"models.storing._count_down": counting_twice(storing._count_down)},
         simply,
     ),
     "nothing is settled": ({"tasks.base.settle": lambda *_: None}, simply),
@@ -162,7 +163,7 @@ MUTATIONS: dict[str, tuple[dict[str, Any], Callable[[Begin], None]]] = {
     ),
     "the window is opened later": (
         {
-            "models.ledger._open_next": lambda *_: (),
+            "models.storing.open_next": lambda *_: (),
             "tasks.chunk.follow": opening_later,
             "tasks.resume.due_windows": lambda *_, **__: [],
         },
@@ -177,7 +178,7 @@ MUTATIONS: dict[str, tuple[dict[str, Any], Callable[[Begin], None]]] = {
         cancelled_as_it_is_moved,
     ),
     "chunks are claimed in a pause": (
-        {"models.ledger._transfer_is": lambda *_: true()},
+        {"models.chunk_claims._transfer_is": lambda *_: true()},
         paused,
     ),
 }

@@ -1,0 +1,151 @@
+"""Claims on chunks: one worker moves a chunk at a time, and says when it lets go."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, and_, func, literal, or_, select, update
+from sqlalchemy.orm import Session
+
+from argosy.errors import Error
+from models.chunk import Chunk, ChunkState
+from models.transfer import State, Transfer
+from models.transitions import record
+
+_NO_SYNC = {"synchronize_session": False, "populate_existing": True}
+
+
+def claim_chunk(
+    session: Session,
+    transfer_id: UUID,
+    number: int,
+    *,
+    lease_seconds: float,
+    worker: str,
+    takeover: bool = False,
+) -> Chunk | None:
+    """Take a chunk to move it, or None: it is stored, held, or its transfer is not moving."""
+    free = or_(Chunk.lease_until.is_(None), Chunk.lease_until < func.now())
+    lease_end = func.now() + timedelta(seconds=lease_seconds)
+    return session.scalars(
+        update(Chunk)
+        .where(Chunk.transfer_id == transfer_id, Chunk.number == number)
+        .where(Chunk.state != ChunkState.STORED, or_(free, literal(takeover)))
+        .where(_transfer_is(transfer_id, State.MOVING))
+        .values(
+            state=ChunkState.MOVING,
+            epoch=Chunk.epoch + 1,
+            attempts=Chunk.attempts + 1,
+            lease_until=lease_end,
+            republish_at=lease_end,
+            worker=worker,
+        )
+        .returning(Chunk)
+        .execution_options(**_NO_SYNC)
+    ).one_or_none()
+
+
+def renew_chunk(session: Session, chunk: Chunk, lease_seconds: float) -> bool:
+    """Prolong a claim; False when it was lost or the transfer has ended.
+
+    A chunk that is on its way when its transfer is paused may arrive.
+    """
+    lease_end = func.now() + timedelta(seconds=lease_seconds)
+    result = session.execute(
+        update(Chunk)
+        .where(held(chunk), _transfer_is(chunk.transfer_id, State.MOVING, State.PAUSED))
+        .values(lease_until=lease_end, republish_at=lease_end)
+        .returning(Chunk.number)
+        .execution_options(**_NO_SYNC)
+    )
+    return result.one_or_none() is not None
+
+
+def release_chunk(
+    session: Session,
+    chunk: Chunk,
+    error: Error,
+    *,
+    retry_in: float,
+    blameless: bool,
+    tried: bool = True,
+) -> None:
+    """Give a claimed chunk back, to be sent again after `retry_in` seconds.
+
+    A blameless release (Storage was away) does not count as an attempt. Of what was not even
+    tried the chunk knows why, and the audit nothing. Its message did arrive: whether the next
+    one is lost has nothing to do with how many there were.
+    """
+    released = session.execute(
+        update(Chunk)
+        .where(held(chunk))
+        .values(
+            state=ChunkState.QUEUED,
+            lease_until=None,
+            republish_at=func.now() + timedelta(seconds=retry_in),
+            publications=0,
+            attempts=Chunk.attempts - (1 if blameless else 0),
+            last_error=_reason(error),
+        )
+        .returning(Chunk.number)
+        .execution_options(**_NO_SYNC)
+    ).one_or_none()
+    if released is not None and tried:
+        _record_put_back(session, chunk, error, retry_in)
+
+
+def drop_chunk(session: Session, chunk: Chunk, error: Error) -> bool:
+    """Let go of a claimed chunk whose transfer ends with this error; False if it was lost."""
+    dropped = session.execute(
+        update(Chunk)
+        .where(held(chunk))
+        .values(state=ChunkState.QUEUED, lease_until=None, last_error=_reason(error))
+        .returning(Chunk.number)
+        .execution_options(**_NO_SYNC)
+    ).one_or_none()
+    return dropped is not None
+
+
+def retire_chunks(session: Session, transfer_id: UUID) -> None:
+    """Take the unstored chunks of an ended transfer out of what `due_chunks` looks through."""
+    session.execute(
+        update(Chunk)
+        .where(Chunk.transfer_id == transfer_id, Chunk.state != ChunkState.STORED)
+        .values(state=ChunkState.WAITING, lease_until=None)
+        .execution_options(**_NO_SYNC)
+    )
+
+
+def _reason(error: Error) -> str:
+    return f"{error.code}: {error.message}"[:500]
+
+
+def _record_put_back(session: Session, chunk: Chunk, error: Error, retry_in: float) -> None:
+    record(
+        session,
+        "chunk.put_back",
+        transfer_id=chunk.transfer_id,
+        epoch=chunk.epoch,
+        worker=chunk.worker,
+        detail={
+            "number": chunk.number,
+            "reason": _reason(error),
+            "retry_in": round(retry_in, 1),
+        },
+    )
+
+
+def held(chunk: Chunk) -> ColumnElement[bool]:
+    """The claim of whoever holds this chunk still stands: it is what every change of it asks."""
+    return and_(
+        Chunk.transfer_id == chunk.transfer_id,
+        Chunk.number == chunk.number,
+        Chunk.epoch == chunk.epoch,
+        Chunk.state == ChunkState.MOVING,
+    )
+
+
+def _transfer_is(transfer_id: UUID, *states: State) -> ColumnElement[bool]:
+    there = (Transfer.id == transfer_id, Transfer.state.in_(states))
+    return select(Transfer.id).where(*there).exists()
