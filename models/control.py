@@ -93,7 +93,7 @@ def unpause(
         )
     if transfer.state != State.PAUSED:
         return Resumed()
-    soon = func.now() + timedelta(seconds=republish_seconds)
+    soon = timedelta(seconds=republish_seconds)
     was_planned = transfer.chunks_left is not None
     advance(
         session,

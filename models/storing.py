@@ -58,7 +58,7 @@ def store_chunk(
     if transfer is None:
         return Stored(won=False)
     if transfer.chunks_left == 0 and transfer.state == State.MOVING:
-        soon = func.now() + timedelta(seconds=republish_seconds)
+        soon = timedelta(seconds=republish_seconds)
         advance(session, transfer, State.ASSEMBLING, republish_at=soon)
         return Stored(won=True, assembling=True, bytes_done=transfer.bytes_done)
     is_part = chunk.number != DIGEST  # the window is the parts'; the digest was beside it

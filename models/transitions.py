@@ -8,7 +8,9 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
+    ClauseElement,
     Integer,
+    Select,
     Uuid,
     cast,
     column,
@@ -20,13 +22,17 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import QueryableAttribute, Session
 
 from argosy.errors import BY_CODE, AccessError, Error, TransferError
 from models.event import Event, Outcome
+from models.noting import COLUMNS, change, changing, noting
 from models.transfer import ENDED, TRANSITIONS, State, Transfer
 
 _NO_SYNC = {"synchronize_session": False, "populate_existing": True}
+
+
+_NOTHING = {**dict.fromkeys(COLUMNS), "outcome": Outcome.OK}
 
 
 class IllegalTransition(Exception):
@@ -36,7 +42,7 @@ class IllegalTransition(Exception):
 def record(session: Session, name: str, transfer: Transfer | None = None, **facts: Any) -> None:
     """Append to the audit: `facts` are the columns of an Event."""
     about = _about(transfer) if transfer is not None else {}
-    session.add(Event(name=name, **{**about, **facts}))
+    session.execute(noting(), {**_NOTHING, "name": name, **about, **facts})
 
 
 def _about(transfer: Transfer) -> dict[str, Any]:
@@ -51,37 +57,51 @@ def _about(transfer: Transfer) -> dict[str, Any]:
 def advance(
     session: Session,
     transfer: Transfer,
-    to: State,
-    *,
+    *path: State,
     epoch: int | None = None,
     detail: Mapping[str, Any] | None = None,
     **values: Any,
 ) -> Transfer | None:
     """Move a transfer from the state it was read in to another, if nobody was faster.
 
-    Returns the row as it is then, or None. With `epoch`, only while that claim
-    stands; the claim ends with the stage. `values` are columns of the row, and
-    `detail` is noted in the audit. Raises IllegalTransition when the machine has
-    no such change.
+    Through all states of the `path` at once, where there are several. Returns the row as it
+    is then, or None. With `epoch`, only while that claim stands; the claim ends with the
+    stage. `values` are columns of the row, a timedelta is counted from now; `detail` is noted
+    in the audit. Raises IllegalTransition when the machine has no such change.
     """
-    before = State(transfer.state)
-    if to not in TRANSITIONS[before]:
-        raise IllegalTransition(f"{before} -> {to}")
-    guard = [Transfer.id == transfer.id, Transfer.state == before]
-    if epoch is not None:
-        guard.append(Transfer.epoch == epoch)
+    befores = (State(transfer.state), *path[:-1])
+    for before, after in zip(befores, path, strict=True):
+        if after not in TRANSITIONS[before]:
+            raise IllegalTransition(f"{before} -> {after}")
+    to = path[-1]
     if to in ENDED:
-        values.setdefault("ended_at", func.now())
-    moved = session.scalars(
-        update(Transfer)
-        .where(*guard)
-        .values({"state": to, "lease_until": None, "attempts": 0, **values})
-        .returning(Transfer)
-        .execution_options(**_NO_SYNC)
-    ).one_or_none()
-    if moved is not None:
-        record(session, **_step(moved, before, to, detail))
-    return moved
+        values.setdefault("ended_at", timedelta(0))
+    values = {"state": to, "lease_until": None, "attempts": 0, **values}
+    given = {
+        "of_id": transfer.id,
+        "of_state": befores[0],
+        "steps": [f"transfer.{after}" for after in path],
+        "befores": [before.value for before in befores],
+        "afters": [after.value for after in path],
+        "outcome": _outcome(to, values.get("error_code")),
+        "detail": {"kind": transfer.kind, **(detail or {})},
+    }
+    if epoch is not None:
+        given["of_epoch"] = epoch
+    return session.scalars(*_change(values, given)).one_or_none()
+
+
+def _change(
+    values: Mapping[str, Any], given: dict[str, Any]
+) -> tuple[Select[Transfer], dict[str, Any]]:
+    """The statement of a change and its parameters; built anew where a value is an expression."""
+    by_epoch = "of_epoch" in given
+    from_now = frozenset(name for name, value in values.items() if isinstance(value, timedelta))
+    if any(isinstance(value, ClauseElement | QueryableAttribute) for value in values.values()):
+        dated = {name: func.now() + values[name] for name in from_now}
+        return change({**values, **dated}, by_epoch=by_epoch), given
+    bound = {f"new_{name}": value for name, value in values.items()}
+    return changing(tuple(values), from_now, by_epoch=by_epoch), {**given, **bound}
 
 
 def _step(

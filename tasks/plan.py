@@ -256,10 +256,11 @@ def _start(
 ) -> tuple[Transfer, Sequence[int], Chunk | None]:
     """Enter the plan and set it in motion, in one transaction."""
     settings, count = fleet().settings, found.part_count
-    planned = advance(
+    moving = advance(
         session,
         transfer,
         State.PLANNED,
+        State.MOVING,
         epoch=transfer.epoch,
         part_size=found.part_size,
         part_count=count,
@@ -267,8 +268,7 @@ def _start(
         upload_id=upload_id,
         **{"size": found.size, **found.facts},
     )
-    moving = planned and advance(session, planned, State.MOVING)
-    if not moving:
+    if moving is None:
         raise LeaseLost
     _check_quota(session, transfer, found, entered=True)
     if found.not_compressed:
