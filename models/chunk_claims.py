@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import cache
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, literal, or_, select, update
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Interval,
+    and_,
+    bindparam,
+    func,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from argosy.errors import Error
 from models.chunk import Chunk, ChunkState
@@ -26,24 +39,37 @@ def claim_chunk(
     takeover: bool = False,
 ) -> Chunk | None:
     """Take a chunk to move it, or None: it is stored, held, or its transfer is not moving."""
+    given = {
+        "of_transfer": transfer_id,
+        "of_number": number,
+        "takeover": takeover,
+        "lease": timedelta(seconds=lease_seconds),
+        "by_worker": worker,
+    }
+    return session.scalars(_claiming(), given).one_or_none()
+
+
+@cache
+def _claiming() -> ReturningUpdate[Chunk]:
     free = or_(Chunk.lease_until.is_(None), Chunk.lease_until < func.now())
-    lease_end = func.now() + timedelta(seconds=lease_seconds)
-    return session.scalars(
+    lease_end = func.now() + bindparam("lease", type_=Interval())
+    return (
         update(Chunk)
-        .where(Chunk.transfer_id == transfer_id, Chunk.number == number)
-        .where(Chunk.state != ChunkState.STORED, or_(free, literal(takeover)))
-        .where(_transfer_is(transfer_id, State.MOVING))
+        .where(Chunk.transfer_id == bindparam("of_transfer"))
+        .where(Chunk.number == bindparam("of_number"), _transfer_is(State.MOVING))
+        .where(Chunk.state != ChunkState.STORED)
+        .where(or_(free, bindparam("takeover", type_=Boolean())))
         .values(
             state=ChunkState.MOVING,
             epoch=Chunk.epoch + 1,
             attempts=Chunk.attempts + 1,
             lease_until=lease_end,
             republish_at=lease_end,
-            worker=worker,
+            worker=bindparam("by_worker"),
         )
         .returning(Chunk)
         .execution_options(**_NO_SYNC)
-    ).one_or_none()
+    )
 
 
 def renew_chunk(session: Session, chunk: Chunk, lease_seconds: float) -> bool:
@@ -54,10 +80,11 @@ def renew_chunk(session: Session, chunk: Chunk, lease_seconds: float) -> bool:
     lease_end = func.now() + timedelta(seconds=lease_seconds)
     result = session.execute(
         update(Chunk)
-        .where(held(chunk), _transfer_is(chunk.transfer_id, State.MOVING, State.PAUSED))
+        .where(held(), _transfer_is(State.MOVING, State.PAUSED))
         .values(lease_until=lease_end, republish_at=lease_end)
         .returning(Chunk.number)
-        .execution_options(**_NO_SYNC)
+        .execution_options(**_NO_SYNC),
+        held_by(chunk),
     )
     return result.one_or_none() is not None
 
@@ -79,7 +106,7 @@ def release_chunk(
     """
     released = session.execute(
         update(Chunk)
-        .where(held(chunk))
+        .where(held())
         .values(
             state=ChunkState.QUEUED,
             lease_until=None,
@@ -89,7 +116,8 @@ def release_chunk(
             last_error=_reason(error),
         )
         .returning(Chunk.number)
-        .execution_options(**_NO_SYNC)
+        .execution_options(**_NO_SYNC),
+        held_by(chunk),
     ).one_or_none()
     if released is not None and tried:
         _record_put_back(session, chunk, error, retry_in)
@@ -99,10 +127,11 @@ def drop_chunk(session: Session, chunk: Chunk, error: Error) -> bool:
     """Let go of a claimed chunk whose transfer ends with this error; False if it was lost."""
     dropped = session.execute(
         update(Chunk)
-        .where(held(chunk))
+        .where(held())
         .values(state=ChunkState.QUEUED, lease_until=None, last_error=_reason(error))
         .returning(Chunk.number)
-        .execution_options(**_NO_SYNC)
+        .execution_options(**_NO_SYNC),
+        held_by(chunk),
     ).one_or_none()
     return dropped is not None
 
@@ -136,16 +165,25 @@ def _record_put_back(session: Session, chunk: Chunk, error: Error, retry_in: flo
     )
 
 
-def held(chunk: Chunk) -> ColumnElement[bool]:
-    """The claim of whoever holds this chunk still stands: it is what every change of it asks."""
+def held() -> ColumnElement[bool]:
+    """A claim on a chunk still stands, the one of `held_by`: every change by its holder asks it."""
     return and_(
-        Chunk.transfer_id == chunk.transfer_id,
-        Chunk.number == chunk.number,
-        Chunk.epoch == chunk.epoch,
+        Chunk.transfer_id == bindparam("of_transfer"),
+        Chunk.number == bindparam("of_number"),
+        Chunk.epoch == bindparam("of_epoch"),
         Chunk.state == ChunkState.MOVING,
     )
 
 
-def _transfer_is(transfer_id: UUID, *states: State) -> ColumnElement[bool]:
-    there = (Transfer.id == transfer_id, Transfer.state.in_(states))
+def held_by(chunk: Chunk) -> dict[str, Any]:
+    """The parameters of `held`, for whoever has claimed this chunk."""
+    return {
+        "of_transfer": chunk.transfer_id,
+        "of_number": chunk.number,
+        "of_epoch": chunk.epoch,
+    }
+
+
+def _transfer_is(*states: State) -> ColumnElement[bool]:
+    there = (Transfer.id == bindparam("of_transfer"), Transfer.state.in_(states))
     return select(Transfer.id).where(*there).exists()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import case, func, update
+from sqlalchemy import BigInteger, Interval, bindparam, case, func, update
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from models.chunk import DIGEST, Chunk, ChunkState
-from models.chunk_claims import held
+from models.chunk_claims import held, held_by
 from models.transfer import State, Transfer
 from models.transitions import advance
 from models.window import open_next
@@ -44,13 +46,7 @@ def store_chunk(
     of them finds nothing left and moves the transfer to `assembling`. `facts`
     are columns of the transfer that this chunk found out (its checksums).
     """
-    entered = session.execute(
-        update(Chunk)
-        .where(held(chunk))
-        .values(state=ChunkState.STORED, etag=etag, lease_until=None, stored_at=func.now())
-        .returning(Chunk.number)
-        .execution_options(**_NO_SYNC)
-    ).one_or_none()
+    entered = session.scalar(_entering(), {**held_by(chunk), "with_etag": etag})
     if entered is None:
         return Stored(won=False)
     moved = 0 if chunk.number == DIGEST else chunk.length
@@ -72,23 +68,49 @@ def store_chunk(
     )
 
 
+@cache
+def _entering() -> ReturningUpdate[int]:
+    return (
+        update(Chunk)
+        .where(held())
+        .values(
+            state=ChunkState.STORED,
+            etag=bindparam("with_etag"),
+            lease_until=None,
+            stored_at=func.now(),
+        )
+        .returning(Chunk.number)
+        .execution_options(**_NO_SYNC)
+    )
+
+
 def _count_down(
     session: Session, chunk: Chunk, moved: int, progress_seconds: float, facts: dict[str, Any]
 ) -> tuple[Transfer | None, bool]:
     """Take one chunk off what is left, under the row's lock; also says if progress is due."""
+    counting = _counting().values(facts) if facts else _counting()
+    given = {
+        "of_transfer": chunk.transfer_id,
+        "moved": moved,
+        "every": timedelta(seconds=progress_seconds),
+    }
+    row = session.execute(counting, given).one_or_none()
+    return (row[0], bool(row[1])) if row else (None, False)
+
+
+@cache
+def _counting() -> ReturningUpdate[Transfer, bool]:
     last = func.coalesce(Transfer.progress_at, Transfer.created_at)
-    due = last <= func.now() - timedelta(seconds=progress_seconds)
-    row = session.execute(
+    due = last <= func.now() - bindparam("every", type_=Interval())
+    return (
         update(Transfer)
-        .where(Transfer.id == chunk.transfer_id)
+        .where(Transfer.id == bindparam("of_transfer"))
         .where(Transfer.state.in_((State.MOVING, State.PAUSED)))
         .values(
             chunks_left=Transfer.chunks_left - 1,
-            bytes_done=Transfer.bytes_done + moved,
+            bytes_done=Transfer.bytes_done + bindparam("moved", type_=BigInteger()),
             progress_at=case((due, func.now()), else_=Transfer.progress_at),
-            **facts,
         )
         .returning(Transfer, Transfer.progress_at == func.now())
         .execution_options(**_NO_SYNC)
-    ).one_or_none()
-    return (row[0], bool(row[1])) if row else (None, False)
+    )

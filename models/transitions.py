@@ -4,25 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import timedelta
+from functools import cache
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
+    Boolean,
     ClauseElement,
     Integer,
+    Interval,
     Select,
     Uuid,
+    bindparam,
     cast,
     column,
     func,
     insert,
-    literal,
     or_,
     select,
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import QueryableAttribute, Session
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from argosy.errors import BY_CODE, AccessError, Error, TransferError
 from models.event import Event, Outcome
@@ -179,23 +183,34 @@ def claim(
     `takeover` ignores a standing lease: the broker has said that the message's
     former holder is gone. If it is not, its epoch is stale and it changes nothing.
     """
+    given = {
+        "of_id": transfer_id,
+        "takeover": takeover,
+        "lease": timedelta(seconds=lease_seconds),
+        "by_worker": worker,
+    }
+    return session.scalars(_claiming(states), given).one_or_none()
+
+
+@cache
+def _claiming(states: frozenset[State]) -> ReturningUpdate[Transfer]:
     free = or_(Transfer.lease_until.is_(None), Transfer.lease_until < func.now())
-    lease_end = func.now() + timedelta(seconds=lease_seconds)
-    return session.scalars(
+    lease_end = func.now() + bindparam("lease", type_=Interval())
+    return (
         update(Transfer)
-        .where(Transfer.id == transfer_id, Transfer.state.in_(states))
-        .where(or_(free, literal(takeover)))
+        .where(Transfer.id == bindparam("of_id"), Transfer.state.in_(states))
+        .where(or_(free, bindparam("takeover", type_=Boolean())))
         .values(
             epoch=Transfer.epoch + 1,
             attempts=Transfer.attempts + 1,
             lease_until=lease_end,
             republish_at=lease_end,
-            worker=worker,
+            worker=bindparam("by_worker"),
             started_at=func.coalesce(Transfer.started_at, func.now()),
         )
         .returning(Transfer)
         .execution_options(**_NO_SYNC)
-    ).one_or_none()
+    )
 
 
 def renew(session: Session, transfer: Transfer, lease_seconds: float) -> bool:
@@ -214,13 +229,18 @@ def renew(session: Session, transfer: Transfer, lease_seconds: float) -> bool:
 
 def still_claimed(session: Session, transfer: Transfer) -> bool:
     """Whether a claimed stage still is; if so, nobody changes that before the transaction ends."""
-    query = (
+    held = {"of_id": transfer.id, "of_epoch": transfer.epoch, "of_state": transfer.state}
+    return session.scalar(_holding(), held) is not None
+
+
+@cache
+def _holding() -> Select[UUID]:
+    return (
         select(Transfer.id)
-        .where(Transfer.id == transfer.id, Transfer.epoch == transfer.epoch)
-        .where(Transfer.state == transfer.state)
+        .where(Transfer.id == bindparam("of_id"), Transfer.epoch == bindparam("of_epoch"))
+        .where(Transfer.state == bindparam("of_state"))
         .with_for_update()
     )
-    return session.scalar(query) is not None
 
 
 PUT_BACK = "transfer.put_back"

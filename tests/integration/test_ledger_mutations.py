@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import and_, true
+from sqlalchemy import and_, bindparam, true
 from sqlalchemy.orm import Session
 
-from models import Chunk, ChunkState, Transfer, storing, transitions
+from models import Chunk, ChunkState, Transfer, chunk_claims, storing, transitions
 from models.window import open_window
 from tasks import follow
 from tasks.fleet import fleet
@@ -25,12 +25,18 @@ from tests.steered.world import LONG, World
 __all__ = ["reader", "world"]  # fixtures of theirs
 
 
-def held_whatever_the_epoch(chunk: Chunk) -> Any:
+def held_whatever_the_epoch() -> Any:
     return and_(
-        Chunk.transfer_id == chunk.transfer_id,
-        Chunk.number == chunk.number,
+        Chunk.transfer_id == bindparam("of_transfer"),
+        Chunk.number == bindparam("of_number"),
+        Chunk.epoch >= bindparam("of_epoch"),
         Chunk.state == ChunkState.MOVING,
     )
+
+
+def anew(built_once: Any) -> Any:
+    """A statement that is built each time: of what its parts are then."""
+    return built_once.__wrapped__
 
 
 def counting_twice(real: Any) -> Any:
@@ -137,6 +143,7 @@ MUTATIONS: dict[str, tuple[dict[str, Any], Callable[[Begin], None]]] = {
         {
             "models.chunk_claims.held": held_whatever_the_epoch,
             "models.storing.held": held_whatever_the_epoch,
+            "models.storing._entering": anew(storing._entering),
         },
         stale_worker,
     ),
@@ -178,7 +185,10 @@ MUTATIONS: dict[str, tuple[dict[str, Any], Callable[[Begin], None]]] = {
         cancelled_as_it_is_moved,
     ),
     "chunks are claimed in a pause": (
-        {"models.chunk_claims._transfer_is": lambda *_: true()},
+        {
+            "models.chunk_claims._transfer_is": lambda *_: true(),
+            "models.chunk_claims._claiming": anew(chunk_claims._claiming),
+        },
         paused,
     ),
 }
