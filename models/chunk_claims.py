@@ -14,15 +14,19 @@ from sqlalchemy import (
     and_,
     bindparam,
     func,
+    insert,
     or_,
     select,
     update,
 )
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningUpdate
+from sqlalchemy.sql.selectable import ExecutableReturnsRows
 
 from argosy.errors import Error
+from models.base import table_of
 from models.chunk import Chunk, ChunkState
+from models.ledger import clear
 from models.transfer import State, Transfer
 from models.transitions import record
 
@@ -70,6 +74,43 @@ def _claiming() -> ReturningUpdate[Chunk]:
         .returning(Chunk)
         .execution_options(**_NO_SYNC)
     )
+
+
+def claim_only(
+    session: Session, transfer: Transfer, length: int, *, lease_seconds: float, worker: str
+) -> Chunk:
+    """Lay out a transfer of one chunk, and take that: for who has it moving in this transaction.
+
+    Nobody else can have seen the transfer move, or the chunk, so there is nothing to compare.
+    """
+    clear(session, transfer.id)
+    given = {
+        "of_transfer": transfer.id,
+        "of_length": length,
+        "lease": timedelta(seconds=lease_seconds),
+        "by_worker": worker,
+    }
+    chunk: Chunk = session.scalars(_laying_out_claimed(), given).one()
+    return chunk
+
+
+@cache
+def _laying_out_claimed() -> ExecutableReturnsRows:
+    chunks = table_of(Chunk)
+    lease_end = func.now() + bindparam("lease", type_=Interval())
+    one = insert(chunks).values(
+        transfer_id=bindparam("of_transfer"),
+        number=1,
+        offset=0,
+        length=bindparam("of_length"),
+        state=ChunkState.MOVING,
+        epoch=1,
+        attempts=1,
+        lease_until=lease_end,
+        republish_at=lease_end,
+        worker=bindparam("by_worker"),
+    )
+    return select(Chunk).from_statement(one.returning(*chunks.c))
 
 
 def renew_chunk(session: Session, chunk: Chunk, lease_seconds: float) -> bool:

@@ -24,6 +24,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningInsert
 
+from models.act import Act
 from models.base import table_of
 from models.batch import at_once
 from models.continuation import Continuation
@@ -34,7 +35,7 @@ from models.transfer import ENDED, State, Transfer
 MOST_PUBLICATIONS = 30
 """An outcome that could not be recorded so often (for a day and more) never will be."""
 
-_ROWS = table_of(Continuation)
+_ROWS, _ACTS = table_of(Continuation), table_of(Act)
 _NO_SYNC = {"synchronize_session": False, "populate_existing": True}
 
 
@@ -46,7 +47,7 @@ def add(
     republish_seconds: float,
     **wanted: Any,
 ) -> bool:
-    """Remember a caller, the same one twice as one; False if it waits for something else.
+    """Remember a caller, the same one twice as one; False if its id is used for something else.
 
     `wanted` are the columns that say what is done with the file for this caller.
     """
@@ -54,18 +55,22 @@ def add(
     again = {"again": timedelta(seconds=republish_seconds)}
     if session.scalar(_adding(tuple(row)), row | again) is not None:
         return True
-    found = session.get_one(Continuation, task_id)
-    same = all(getattr(found, name) == value for name, value in wanted.items())
-    return same and found.transfer_id == transfer_id
+    found = session.get(Continuation, task_id)
+    if found is None or found.transfer_id != transfer_id:
+        return False
+    return all(getattr(found, name) == value for name, value in wanted.items())
 
 
 @cache
 def _adding(columns: tuple[str, ...]) -> ReturningInsert[UUID]:
-    given = {name: bindparam(name, type_=_ROWS.c[name].type) for name in columns}
-    due = func.now() + bindparam("again", type_=Interval())
+    given: dict[str, ColumnElement[Any]] = {
+        name: bindparam(name, type_=_ROWS.c[name].type) for name in columns
+    }
+    given["republish_at"] = func.now() + bindparam("again", type_=Interval())
+    is_act = select(_ACTS.c.id).where(_ACTS.c.id == bindparam("task_id")).exists()
     return (
         insert(_ROWS)
-        .values(**given, republish_at=due)
+        .from_select(list(given), select(*given.values()).where(~is_act))
         .on_conflict_do_nothing()
         .returning(_ROWS.c.task_id)
     )

@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Uuid, cast, delete, func, insert, literal, or_, select
+from sqlalchemy import (
+    BigInteger,
+    Delete,
+    Uuid,
+    bindparam,
+    cast,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+)
 from sqlalchemy.orm import Session
 
 from argosy.storage.parts import count_parts
+from models.base import table_of
 from models.chunk import DIGEST, Chunk
 from models.transfer import Transfer
+
+_CHUNKS = table_of(Chunk)
 
 
 def lay_out(
@@ -27,12 +43,22 @@ def lay_out(
     `digest` adds the entry for the pass that computes the checksums of the whole. Without
     `parts` there is only that: what is compressed on the way has parts of its own.
     """
-    session.execute(delete(Chunk).where(Chunk.transfer_id == transfer_id))
+    clear(session, transfer_id)
     if parts:
         _lay_out_parts(session, transfer_id, size, part_size)
     if digest:
         whole = {"transfer_id": transfer_id, "number": DIGEST, "offset": 0, "length": size}
         session.execute(insert(Chunk).values(**whole))
+
+
+def clear(session: Session, transfer_id: UUID) -> None:
+    """Take out what an earlier plan has left of a transfer's ledger."""
+    session.execute(_clearing(), {"of_transfer": transfer_id})
+
+
+@cache
+def _clearing() -> Delete:
+    return delete(_CHUNKS).where(_CHUNKS.c.transfer_id == bindparam("of_transfer"))
 
 
 def _lay_out_parts(session: Session, transfer_id: UUID, size: int, part_size: int) -> None:

@@ -22,13 +22,17 @@ _NO_SYNC = {"synchronize_session": False, "populate_existing": True}
 
 @dataclass(frozen=True)
 class Stored:
-    """What the storing of a chunk led to."""
+    """What the storing of a chunk led to.
+
+    `taken` is the transfer where whoever stored its last chunk has claimed to assemble it.
+    """
 
     won: bool
     next_number: int | None = None
     assembling: bool = False
     bytes_done: int = 0
     progress_due: bool = False
+    taken: Transfer | None = None
 
 
 def store_chunk(

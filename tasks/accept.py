@@ -73,11 +73,12 @@ def owe(
     Raises IdempotencyConflict where its task id is another request's.
     """
     again = fleet().settings.republish_seconds
+    wanted = {"steps": documents_of(steps)} if steps else {}
+    if add(session, sender.task_id, transfer.id, sender.caller, again, **wanted):
+        return
     if session.get(Act, sender.task_id):
         raise IdempotencyConflict("This task id was used for a different request: use a new one.")
-    wanted = {"steps": documents_of(steps)} if steps else {}
-    if not add(session, sender.task_id, transfer.id, sender.caller, again, **wanted):
-        raise IdempotencyConflict("This task id waits for another transfer: use a new one.")
+    raise IdempotencyConflict("This task id waits for another transfer: use a new one.")
 
 
 def _find_or_add(session: Session, task_id: UUID, agent: Agent, request: AnyRequest) -> Transfer:

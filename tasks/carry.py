@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from models import State, Transfer
 from models.transitions import claim
-from tasks.assemble import finish
+from tasks.assemble import assemble, finish
 from tasks.chunk import move, take_chunk
 from tasks.claims import PutBack
 from tasks.ended import Ended
@@ -45,7 +45,9 @@ def _carry(
         return finish(transfer.id, worker, takeover=takeover)
     if started is None:
         return None
-    move(*started)
+    stored = move(*started, worker)
+    if stored.taken is not None:
+        return assemble(stored.taken)
     return finish(transfer.id, worker, takeover=takeover)
 
 
