@@ -46,12 +46,19 @@ def make_engine(url: str) -> Engine:
         },
     )
     event.listen(engine, "checkin", _note_idle)
+    event.listen(engine, "checkin", _forget_isolation)
     event.listen(engine, "checkout", _look_at_idle)
     return engine
 
 
 def _note_idle(_connection: object, record: ConnectionPoolEntry) -> None:
     record.info["idle_since"] = time.monotonic()
+
+
+def _forget_isolation(connection: Any, _record: ConnectionPoolEntry) -> None:
+    """A plain BEGIN the next time, also where the last user had a level of its own."""
+    if connection is not None and connection.isolation_level is not None:
+        connection.isolation_level = None
 
 
 def _look_at_idle(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
