@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from functools import cache
 from typing import Any
@@ -73,26 +73,32 @@ def advance(
     stage. `values` are columns of the row, a timedelta is counted from now; `detail` is noted
     in the audit. Raises IllegalTransition when the machine has no such change.
     """
-    befores = (State(transfer.state), *path[:-1])
-    for before, after in zip(befores, path, strict=True):
-        if after not in TRANSITIONS[before]:
-            raise IllegalTransition(f"{before} -> {after}")
+    befores = _before_each(State(transfer.state), path)
     to = path[-1]
     if to in ENDED:
         values.setdefault("ended_at", timedelta(0))
-    values = {"state": to, "lease_until": None, "attempts": 0, **values}
     given = {
         "of_id": transfer.id,
-        "of_state": befores[0],
+        "of_state": transfer.state,
         "steps": [f"transfer.{after}" for after in path],
-        "befores": [before.value for before in befores],
+        "befores": befores,
         "afters": [after.value for after in path],
         "outcome": _outcome(to, values.get("error_code")),
         "detail": {"kind": transfer.kind, **(detail or {})},
     }
     if epoch is not None:
         given["of_epoch"] = epoch
+    values = {"state": to, "lease_until": None, "attempts": 0, **values}
     return session.scalars(*_change(values, given)).one_or_none()
+
+
+def _before_each(first: State, path: Sequence[State]) -> list[str]:
+    """The states from which the path goes on. Raises IllegalTransition."""
+    befores = [first, *path[:-1]]
+    for before, after in zip(befores, path, strict=True):
+        if after not in TRANSITIONS[before]:
+            raise IllegalTransition(f"{before} -> {after}")
+    return [before.value for before in befores]
 
 
 def _change(
