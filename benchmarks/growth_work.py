@@ -14,24 +14,19 @@ from argosy.storage.documents import StoredPart, completion
 from benchmarks.growth_cost import Work
 from benchmarks.growth_rows import BUCKET, Sample
 from models import Agent, State, Transfer
+from models.chunk_claims import claim_chunk
 from models.continuations import due_assemblies, due_cleanups, due_continuations, due_plans
+from models.due_chunks import due_chunks, due_windows, expired_leases
 from models.forgetting import forget_transfers
 from models.history import newest
-from models.ledger import (
-    claim_chunk,
-    due_chunks,
-    due_windows,
-    expired_leases,
-    lay_out,
-    open_window,
-    store_chunk,
-    stored_parts,
-)
+from models.ledger import lay_out, stored_parts
 from models.overdue import Terms, look, page
 from models.status import explain, explain_all
+from models.storing import store_chunk
 from models.transitions import claim
 from models.turns import Slots, admit, has_room
 from models.usage import bytes_in_a_day, bytes_stored
+from models.window import open_window
 
 LEASE: Mapping[str, Any] = {"lease_seconds": 30.0, "worker": "benchmark"}
 AGAIN: Mapping[str, Any] = {"limit": 500, "republish_seconds": 60.0}

@@ -14,6 +14,8 @@ from sqlalchemy.orm import Session
 NOT_OURS = "not a bucket of the fleet"
 """Why a decision is no in a bucket that argosy.buckets does not name."""
 
+_DECIDE = text("SELECT allowed, because FROM argosy.decide(:agent, :bucket, :path, :access)")
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -25,9 +27,8 @@ class Decision:
 
 def decide(session: Session, agent_id: UUID, bucket: str, path: str, access: str) -> Decision:
     """What the policies decide; `access` is `read` or `write`."""
-    query = text("SELECT allowed, because FROM argosy.decide(:agent, :bucket, :path, :access)")
     asked = {"agent": agent_id, "bucket": bucket, "path": path, "access": access}
-    return Decision(*session.execute(query, asked).one())
+    return Decision(*session.execute(_DECIDE, asked).one())
 
 
 @contextmanager

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import cast
 
-from sqlalchemy import DateTime, MetaData
+from sqlalchemy import DateTime, MetaData, Table
 from sqlalchemy.orm import DeclarativeBase
 
 SCHEMA = "argosy"
@@ -24,3 +25,8 @@ class Base(DeclarativeBase):
         },
     )
     type_annotation_map = {datetime: DateTime(timezone=True)}  # noqa: RUF012  SQLAlchemy's own form
+
+
+def table_of(row: type[Base]) -> Table:
+    """The table of these rows, for statements that make no objects of what they return."""
+    return cast(Table, row.__table__)

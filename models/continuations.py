@@ -4,13 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Interval,
+    Select,
+    Update,
+    Uuid,
+    bindparam,
+    func,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.dml import ReturningInsert
 
+from models.act import Act
+from models.base import table_of
 from models.batch import at_once
 from models.continuation import Continuation
 from models.derivative import Derivative
@@ -20,6 +35,7 @@ from models.transfer import ENDED, State, Transfer
 MOST_PUBLICATIONS = 30
 """An outcome that could not be recorded so often (for a day and more) never will be."""
 
+_ROWS, _ACTS = table_of(Continuation), table_of(Act)
 _NO_SYNC = {"synchronize_session": False, "populate_existing": True}
 
 
@@ -31,31 +47,45 @@ def add(
     republish_seconds: float,
     **wanted: Any,
 ) -> bool:
-    """Remember a caller, the same one twice as one; False if it waits for something else.
+    """Remember a caller, the same one twice as one; False if its id is used for something else.
 
     `wanted` are the columns that say what is done with the file for this caller.
     """
-    session.execute(
-        insert(Continuation)
-        .values(
-            task_id=task_id,
-            transfer_id=transfer_id,
-            request=request,
-            republish_at=func.now() + timedelta(seconds=republish_seconds),
-            **wanted,
-        )
+    row = {"task_id": task_id, "transfer_id": transfer_id, "request": request, **wanted}
+    again = {"again": timedelta(seconds=republish_seconds)}
+    if session.scalar(_adding(tuple(row)), row | again) is not None:
+        return True
+    found = session.get(Continuation, task_id)
+    if found is None or found.transfer_id != transfer_id:
+        return False
+    return all(getattr(found, name) == value for name, value in wanted.items())
+
+
+@cache
+def _adding(columns: tuple[str, ...]) -> ReturningInsert[UUID]:
+    given: dict[str, ColumnElement[Any]] = {
+        name: bindparam(name, type_=_ROWS.c[name].type) for name in columns
+    }
+    given["republish_at"] = func.now() + bindparam("again", type_=Interval())
+    is_act = select(_ACTS.c.id).where(_ACTS.c.id == bindparam("task_id")).exists()
+    return (
+        insert(_ROWS)
+        .from_select(list(given), select(*given.values()).where(~is_act))
         .on_conflict_do_nothing()
+        .returning(_ROWS.c.task_id)
     )
-    found = session.get_one(Continuation, task_id)
-    same = all(getattr(found, name) == value for name, value in wanted.items())
-    return same and found.transfer_id == transfer_id
 
 
 def settle(session: Session, task_id: UUID) -> None:
     """The result of an ended transfer is recorded for this caller: nothing more is owed."""
-    session.execute(
+    session.execute(_settling(), {"of_task": task_id})
+
+
+@cache
+def _settling() -> Update:
+    return (
         update(Continuation)
-        .where(Continuation.task_id == task_id, Continuation.settled_at.is_(None))
+        .where(Continuation.task_id == bindparam("of_task"), Continuation.settled_at.is_(None))
         .where(Transfer.id == Continuation.transfer_id, Transfer.state.in_(ENDED))
         .values(settled_at=func.now())
         .execution_options(**_NO_SYNC)
@@ -86,20 +116,31 @@ def first_callers(
     session: Session, transfer_ids: Sequence[UUID]
 ) -> Sequence[tuple[Continuation, Lane]]:
     """The same of several transfers, with each one's lane."""
-    found = (
+    found = session.execute(_first_callers(), {"of_transfers": transfer_ids})
+    return [(caller, Lane(*lane)) for caller, *lane in found]
+
+
+@cache
+def _first_callers() -> Select[Continuation, str, str]:
+    return (
         select(Continuation, Transfer.priority, Transfer.path)
         .join(Transfer, Transfer.id == Continuation.task_id)
-        .where(Transfer.id.in_(transfer_ids))
+        .where(Transfer.id.in_(bindparam("of_transfers", expanding=True)))
     )
-    return [(caller, Lane(*lane)) for caller, *lane in session.execute(found)]
 
 
 def owed(session: Session, transfer_id: UUID, *, but: UUID | None = None) -> Sequence[Continuation]:
     """Callers of a transfer whose result is not recorded yet."""
-    query = _unsettled().where(Continuation.transfer_id == transfer_id)
-    if but is not None:
-        query = query.where(Continuation.task_id != but)
-    return session.scalars(query).all()
+    return session.scalars(_owed(), {"of_transfer": transfer_id, "but": but}).all()
+
+
+@cache
+def _owed() -> Select[Continuation]:
+    return select(Continuation).where(
+        Continuation.settled_at.is_(None),
+        Continuation.transfer_id == bindparam("of_transfer"),
+        Continuation.task_id.is_distinct_from(bindparam("but", type_=Uuid())),
+    )
 
 
 def due_continuations(
@@ -162,10 +203,6 @@ def _is_worked_on() -> ColumnElement[bool]:
         Derivative.transfer_id == Continuation.transfer_id, Derivative.lease_until > func.now()
     )
     return held.exists()
-
-
-def _unsettled() -> Select[Continuation]:
-    return select(Continuation).where(Continuation.settled_at.is_(None))
 
 
 def _ago(seconds: float) -> ColumnElement[Any]:

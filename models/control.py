@@ -13,9 +13,9 @@ from sqlalchemy.orm import Session
 from argosy.errors import InvalidState, TransferCancelled
 from models.event import Event
 from models.lane import Lane
-from models.ledger import empty_window, refill_window
 from models.transfer import ENDED, TRANSITIONS, Priority, State, Transfer
 from models.transitions import advance
+from models.window import empty_window, refill_window
 
 PAUSED = f"transfer.{State.PAUSED}"
 """Name of the event that says who paused a transfer, and when."""
@@ -93,7 +93,7 @@ def unpause(
         )
     if transfer.state != State.PAUSED:
         return Resumed()
-    soon = func.now() + timedelta(seconds=republish_seconds)
+    soon = timedelta(seconds=republish_seconds)
     was_planned = transfer.chunks_left is not None
     advance(
         session,

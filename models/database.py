@@ -46,12 +46,19 @@ def make_engine(url: str) -> Engine:
         },
     )
     event.listen(engine, "checkin", _note_idle)
+    event.listen(engine, "checkin", _forget_isolation)
     event.listen(engine, "checkout", _look_at_idle)
     return engine
 
 
 def _note_idle(_connection: object, record: ConnectionPoolEntry) -> None:
     record.info["idle_since"] = time.monotonic()
+
+
+def _forget_isolation(connection: Any, _record: ConnectionPoolEntry) -> None:
+    """A plain BEGIN the next time, also where the last user had a level of its own."""
+    if connection is not None and connection.isolation_level is not None:
+        connection.isolation_level = None
 
 
 def _look_at_idle(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
@@ -69,6 +76,11 @@ def _look_at_idle(connection: Any, record: ConnectionPoolEntry, _proxy: object) 
 def make_sessions(engine: Engine) -> Sessions:
     """Sessions whose rows stay readable after the commit."""
     return sessionmaker(engine, expire_on_commit=False)
+
+
+def make_single(engine: Engine) -> Sessions:
+    """Sessions for one statement, which is a transaction by itself: two ways there less."""
+    return make_sessions(engine.execution_options(isolation_level="AUTOCOMMIT"))
 
 
 @contextmanager

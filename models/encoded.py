@@ -14,8 +14,9 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from models.chunk import DIGEST, Chunk, ChunkState
-from models.ledger import lay_out, open_window
+from models.ledger import lay_out
 from models.transfer import State, Transfer
+from models.window import open_window
 
 _NO_SYNC = {"synchronize_session": False, "populate_existing": True}
 
@@ -25,7 +26,7 @@ def stored_etags(session: Session, transfer_id: UUID) -> dict[int, str]:
     query = select(Chunk.number, Chunk.etag).where(
         Chunk.transfer_id == transfer_id, Chunk.number != DIGEST, Chunk.etag.is_not(None)
     )
-    return {number: etag for number, etag in session.execute(query).tuples() if etag}
+    return {number: etag for number, etag in session.execute(query) if etag}
 
 
 def enter_part(

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from uuid import UUID
 
-from sqlalchemy import and_, delete, func, or_, select, update
+from sqlalchemy import Select, Update, and_, bindparam, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -41,7 +42,7 @@ def find_grantees(session: Session, names: Iterable[str]) -> tuple[list[Grantee]
     wanted = sorted(set(names))
     roles = [name for name in wanted if name.startswith(ROLE_PREFIX)]
     query = select(Agent.name, Agent.id).where(Agent.name.in_(set(wanted) - set(roles)))
-    agents = dict(session.execute(query).tuples().all())
+    agents = dict(session.execute(query).all())
     found = [Grantee(name, role=name.removeprefix(ROLE_PREFIX)) for name in roles]
     found += [Grantee(name, agent_id=agent_id) for name, agent_id in agents.items()]
     return found, [name for name in wanted if name not in roles and name not in agents]
@@ -82,13 +83,19 @@ def _reach(path: str) -> tuple[str, ...]:
 def end_with_file(session: Session, transfer_id: UUID, expires_at: datetime | None) -> None:
     """Have the grants on a transfer's file end no later than the file."""
     if expires_at is not None:
-        session.execute(
-            update(Grant)
-            .where(Grant.transfer_id == transfer_id)
-            .where(or_(Grant.expires_at.is_(None), Grant.expires_at > expires_at))
-            .values(expires_at=expires_at)
-            .execution_options(synchronize_session=False)
-        )
+        session.execute(_ending(), {"of_transfer": transfer_id, "ends": expires_at})
+
+
+@cache
+def _ending() -> Update:
+    ends = bindparam("ends", type_=Grant.expires_at.type)
+    return (
+        update(Grant)
+        .where(Grant.transfer_id == bindparam("of_transfer"))
+        .where(or_(Grant.expires_at.is_(None), Grant.expires_at > ends))
+        .values(expires_at=ends)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def end_later(session: Session, transfer_id: UUID, before: datetime, ends: datetime) -> None:
@@ -179,13 +186,15 @@ def asked_with(session: Session, transfer: Transfer) -> Sequence[str]:
 
 def granted_on(session: Session, *, bucket: str, path: str) -> Sequence[str]:
     """The grants that hold on exactly this path: `read:agent-b`, `write:role:worker`."""
-    query = (
+    found = session.execute(_granted(), {"on_bucket": bucket, "on_path": path})
+    return sorted(f"{access}:{name or f'{ROLE_PREFIX}{role}'}" for access, role, name in found)
+
+
+@cache
+def _granted() -> Select[str, str | None, str]:
+    return (
         select(Grant.access, Grant.role, Agent.name)
         .outerjoin(Agent, Agent.id == Grant.agent_id)
-        .where(Grant.bucket == bucket, Grant.path == path)
+        .where(Grant.bucket == bindparam("on_bucket"), Grant.path == bindparam("on_path"))
         .where(or_(Grant.expires_at.is_(None), Grant.expires_at > func.now()))
-    )
-    return sorted(
-        f"{access}:{name or f'{ROLE_PREFIX}{role}'}"
-        for access, role, name in session.execute(query)
     )

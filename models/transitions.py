@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
+from functools import cache
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
+    Boolean,
+    ClauseElement,
     Integer,
+    Interval,
+    Select,
     Uuid,
+    bindparam,
     cast,
     column,
     func,
     insert,
-    literal,
     or_,
     select,
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import QueryableAttribute, Session
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from argosy.errors import BY_CODE, AccessError, Error, TransferError
 from models.event import Event, Outcome
+from models.noting import COLUMNS, change, changing, noting
 from models.transfer import ENDED, TRANSITIONS, State, Transfer
 
 _NO_SYNC = {"synchronize_session": False, "populate_existing": True}
+
+
+_NOTHING = {**dict.fromkeys(COLUMNS), "outcome": Outcome.OK}
 
 
 class IllegalTransition(Exception):
@@ -36,7 +46,7 @@ class IllegalTransition(Exception):
 def record(session: Session, name: str, transfer: Transfer | None = None, **facts: Any) -> None:
     """Append to the audit: `facts` are the columns of an Event."""
     about = _about(transfer) if transfer is not None else {}
-    session.add(Event(name=name, **{**about, **facts}))
+    session.execute(noting(), {**_NOTHING, "name": name, **about, **facts})
 
 
 def _about(transfer: Transfer) -> dict[str, Any]:
@@ -51,37 +61,58 @@ def _about(transfer: Transfer) -> dict[str, Any]:
 def advance(
     session: Session,
     transfer: Transfer,
-    to: State,
-    *,
+    *path: State,
     epoch: int | None = None,
     detail: Mapping[str, Any] | None = None,
     **values: Any,
 ) -> Transfer | None:
     """Move a transfer from the state it was read in to another, if nobody was faster.
 
-    Returns the row as it is then, or None. With `epoch`, only while that claim
-    stands; the claim ends with the stage. `values` are columns of the row, and
-    `detail` is noted in the audit. Raises IllegalTransition when the machine has
-    no such change.
+    Through all states of the `path` at once, where there are several. Returns the row as it
+    is then, or None. With `epoch`, only while that claim stands; the claim ends with the
+    stage. `values` are columns of the row, a timedelta is counted from now; `detail` is noted
+    in the audit, and of what fails its `error_code`, from which the outcome is told. Raises
+    IllegalTransition when the machine has no such change.
     """
-    before = State(transfer.state)
-    if to not in TRANSITIONS[before]:
-        raise IllegalTransition(f"{before} -> {to}")
-    guard = [Transfer.id == transfer.id, Transfer.state == before]
-    if epoch is not None:
-        guard.append(Transfer.epoch == epoch)
+    befores = _before_each(State(transfer.state), path)
+    to = path[-1]
     if to in ENDED:
-        values.setdefault("ended_at", func.now())
-    moved = session.scalars(
-        update(Transfer)
-        .where(*guard)
-        .values({"state": to, "lease_until": None, "attempts": 0, **values})
-        .returning(Transfer)
-        .execution_options(**_NO_SYNC)
-    ).one_or_none()
-    if moved is not None:
-        record(session, **_step(moved, before, to, detail))
-    return moved
+        values.setdefault("ended_at", timedelta(0))
+    given = {
+        "of_id": transfer.id,
+        "of_state": transfer.state,
+        "steps": [f"transfer.{after}" for after in path],
+        "befores": befores,
+        "afters": [after.value for after in path],
+        "outcome": _outcome(to, values.get("error_code")),
+        "detail": {"kind": transfer.kind, **(detail or {})},
+    }
+    if epoch is not None:
+        given["of_epoch"] = epoch
+    values = {"state": to, "lease_until": None, "attempts": 0, **values}
+    return session.scalars(*_change(values, given)).one_or_none()
+
+
+def _before_each(first: State, path: Sequence[State]) -> list[str]:
+    """The states from which the path goes on. Raises IllegalTransition."""
+    befores = [first, *path[:-1]]
+    for before, after in zip(befores, path, strict=True):
+        if after not in TRANSITIONS[before]:
+            raise IllegalTransition(f"{before} -> {after}")
+    return [before.value for before in befores]
+
+
+def _change(
+    values: Mapping[str, Any], given: dict[str, Any]
+) -> tuple[Select[Transfer], dict[str, Any]]:
+    """The statement of a change and its parameters; built anew where a value is an expression."""
+    by_epoch = "of_epoch" in given
+    from_now = frozenset(name for name, value in values.items() if isinstance(value, timedelta))
+    if any(isinstance(value, ClauseElement | QueryableAttribute) for value in values.values()):
+        dated = {name: func.now() + values[name] for name in from_now}
+        return change({**values, **dated}, by_epoch=by_epoch), given
+    bound = {f"new_{name}": value for name, value in values.items()}
+    return changing(tuple(values), from_now, by_epoch=by_epoch), {**given, **bound}
 
 
 def _step(
@@ -159,23 +190,34 @@ def claim(
     `takeover` ignores a standing lease: the broker has said that the message's
     former holder is gone. If it is not, its epoch is stale and it changes nothing.
     """
+    given = {
+        "of_id": transfer_id,
+        "takeover": takeover,
+        "lease": timedelta(seconds=lease_seconds),
+        "by_worker": worker,
+    }
+    return session.scalars(_claiming(states), given).one_or_none()
+
+
+@cache
+def _claiming(states: frozenset[State]) -> ReturningUpdate[Transfer]:
     free = or_(Transfer.lease_until.is_(None), Transfer.lease_until < func.now())
-    lease_end = func.now() + timedelta(seconds=lease_seconds)
-    return session.scalars(
+    lease_end = func.now() + bindparam("lease", type_=Interval())
+    return (
         update(Transfer)
-        .where(Transfer.id == transfer_id, Transfer.state.in_(states))
-        .where(or_(free, literal(takeover)))
+        .where(Transfer.id == bindparam("of_id"), Transfer.state.in_(states))
+        .where(or_(free, bindparam("takeover", type_=Boolean())))
         .values(
             epoch=Transfer.epoch + 1,
             attempts=Transfer.attempts + 1,
             lease_until=lease_end,
             republish_at=lease_end,
-            worker=worker,
+            worker=bindparam("by_worker"),
             started_at=func.coalesce(Transfer.started_at, func.now()),
         )
         .returning(Transfer)
         .execution_options(**_NO_SYNC)
-    ).one_or_none()
+    )
 
 
 def renew(session: Session, transfer: Transfer, lease_seconds: float) -> bool:
@@ -194,13 +236,18 @@ def renew(session: Session, transfer: Transfer, lease_seconds: float) -> bool:
 
 def still_claimed(session: Session, transfer: Transfer) -> bool:
     """Whether a claimed stage still is; if so, nobody changes that before the transaction ends."""
-    query = (
+    held = {"of_id": transfer.id, "of_epoch": transfer.epoch, "of_state": transfer.state}
+    return session.scalar(_holding(), held) is not None
+
+
+@cache
+def _holding() -> Select[UUID]:
+    return (
         select(Transfer.id)
-        .where(Transfer.id == transfer.id, Transfer.epoch == transfer.epoch)
-        .where(Transfer.state == transfer.state)
+        .where(Transfer.id == bindparam("of_id"), Transfer.epoch == bindparam("of_epoch"))
+        .where(Transfer.state == bindparam("of_state"))
         .with_for_update()
     )
-    return session.scalar(query) is not None
 
 
 PUT_BACK = "transfer.put_back"

@@ -20,11 +20,11 @@ from datetime import timedelta
 from types import MappingProxyType
 from uuid import UUID
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from models.agent import Agent
-from models.transfer import RUNNING, WAITING, Priority, State, Transfer
+from models.transfer import RUNNING, WAITING, Priority, Transfer
 
 HANDICAPS: Mapping[Priority, timedelta] = MappingProxyType(
     {
@@ -61,62 +61,49 @@ def has_room(session: Session, agent: Agent, slots: Slots) -> bool:
     """
     if agent.max_transfers or slots.of_agent or agent.bytes_per_second or slots.rate:
         return False
-    waits, own, running = session.execute(text(_ROOM), {"agent": agent.id}).one()
+    waits, own, running = session.execute(_ROOM, {"agent": agent.id}).one()
     return bool(not waits and own < agent.weight * (slots.all - running))
 
 
 def waits_behind(session: Session, transfer: Transfer) -> bool:
     """Whether others of its agent wait too: then whoever gives them their turn sees to it."""
-    return bool(session.scalar(text(_OTHERS), {"agent": transfer.agent_id, "id": transfer.id}))
+    return bool(session.scalar(_OTHERS, {"agent": transfer.agent_id, "id": transfer.id}))
 
 
 def admit(
     session: Session, slots: Slots, *, republish_seconds: float, most: int = MOST
 ) -> Sequence[UUID]:
     """Give the slots that are free to those whose turn it is; their messages are due to be sent."""
-    if not session.scalar(text(_ANYBODY)):
+    if session.execute(_LOCK_IF_ANYBODY, {"lock": LOCK}).one_or_none() is None:
         return []
-    session.execute(select(func.pg_advisory_xact_lock(LOCK)))
+    asked = {
+        "slots": slots.all,
+        "of_agent": slots.of_agent,
+        "rate": slots.rate,
+        "again": timedelta(seconds=republish_seconds),
+    }
     given: list[UUID] = []
-    while len(given) < most and (found := _next(session, slots)):
-        given += _give(session, found, republish_seconds)
+    while len(given) < most and (found := session.execute(_GIVE_NEXT, asked).one_or_none()):
+        given += [found.given] if found.given else []
     return given
-
-
-def _next(session: Session, slots: Slots) -> UUID | None:
-    asked = {"slots": slots.all, "of_agent": slots.of_agent, "rate": slots.rate}
-    found: UUID | None = session.scalar(text(_NEXT), asked)
-    return found
-
-
-def _give(session: Session, transfer_id: UUID, republish_seconds: float) -> Sequence[UUID]:
-    """One that was cancelled or paused in this moment does not get it."""
-    return session.scalars(
-        update(Transfer)
-        .where(Transfer.id == transfer_id, Transfer.state == State.QUEUED)
-        .where(Transfer.admitted_at.is_(None))
-        .values(
-            admitted_at=func.now(),
-            republish_at=func.now() + timedelta(seconds=republish_seconds),
-        )
-        .returning(Transfer.id)
-        .execution_options(synchronize_session=False)
-    ).all()
 
 
 # The order by all its columns is what has PostgreSQL look into `ix_transfers_waiting`, and not
 # through the rows that ended, whatever it believes to know of their number.
 _FIRST = "ORDER BY agent_id, turn_at, id LIMIT 1"
-_ANYBODY = f"SELECT id FROM argosy.transfers WHERE {WAITING} {_FIRST}"  # noqa: S608
-_OTHERS = f"""
+_LOCK_IF_ANYBODY = text(f"""
+SELECT pg_advisory_xact_lock(:lock)
+WHERE EXISTS (SELECT id FROM argosy.transfers WHERE {WAITING} {_FIRST})
+""")  # noqa: S608  the parts are the state machine's
+_OTHERS = text(f"""
 SELECT id FROM argosy.transfers WHERE {WAITING} AND agent_id = :agent AND id <> :id {_FIRST}
-"""  # noqa: S608  the parts are the state machine's
-_ROOM = f"""
+""")  # noqa: S608
+_ROOM = text(f"""
 SELECT (SELECT id FROM argosy.transfers WHERE {WAITING} AND agent_id = :agent {_FIRST})
     IS NOT NULL AS waits, count(*) FILTER (WHERE agent_id = :agent) AS own, count(*) AS running
 FROM argosy.transfers WHERE {RUNNING}
-"""  # noqa: S608
-_NEXT = f"""
+""")  # noqa: S608
+_GIVE_NEXT = text(f"""
 WITH RECURSIVE running AS (
     SELECT agent_id, count(*) AS number FROM argosy.transfers WHERE {RUNNING} GROUP BY agent_id
 ), free AS (
@@ -128,19 +115,25 @@ WITH RECURSIVE running AS (
         SELECT agent_id FROM argosy.transfers
         WHERE {WAITING} AND agent_id > waiting.agent_id {_FIRST})
     FROM waiting WHERE waiting.agent_id IS NOT NULL
+), turn AS (
+    SELECT next.id
+    FROM waiting
+    JOIN argosy.agents a ON a.id = waiting.agent_id
+    LEFT JOIN running r ON r.agent_id = waiting.agent_id
+    CROSS JOIN free
+    CROSS JOIN LATERAL (
+        SELECT id, turn_at FROM argosy.transfers
+        WHERE {WAITING} AND agent_id = waiting.agent_id {_FIRST}) next
+    WHERE coalesce(r.number, 0) < a.weight * free.number
+        AND coalesce(r.number, 0) < coalesce(a.max_transfers, least( -- which passes over NULL
+            cast(:of_agent AS integer), cast(:slots AS integer),
+            1 + coalesce(a.bytes_per_second, cast(:rate AS bigint)) / {SLOT_BYTES_PER_SECOND}))
+    ORDER BY coalesce(r.number, 0)::float8 / a.weight, next.turn_at
+    LIMIT 1
+), given AS ( -- one that was cancelled or paused in this moment does not get it
+    UPDATE argosy.transfers SET admitted_at = now(), republish_at = now() + :again
+    WHERE id = (SELECT id FROM turn) AND {WAITING}
+    RETURNING id
 )
-SELECT next.id
-FROM waiting
-JOIN argosy.agents a ON a.id = waiting.agent_id
-LEFT JOIN running r ON r.agent_id = waiting.agent_id
-CROSS JOIN free
-CROSS JOIN LATERAL (
-    SELECT id, turn_at FROM argosy.transfers
-    WHERE {WAITING} AND agent_id = waiting.agent_id {_FIRST}) next
-WHERE coalesce(r.number, 0) < a.weight * free.number
-    AND coalesce(r.number, 0) < coalesce(a.max_transfers, least( -- which passes over NULL
-        cast(:of_agent AS integer), cast(:slots AS integer),
-        1 + coalesce(a.bytes_per_second, cast(:rate AS bigint)) / {SLOT_BYTES_PER_SECOND}))
-ORDER BY coalesce(r.number, 0)::float8 / a.weight, next.turn_at
-LIMIT 1
-"""  # noqa: S608
+SELECT turn.id, given.id AS given FROM turn LEFT JOIN given ON given.id = turn.id
+""")  # noqa: S608

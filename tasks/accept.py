@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import func, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from argosy.errors import AccessDenied, BucketNotFound, IdempotencyConflict
 from argosy.naming import object_name
-from models import Access, Act, Agent, Transfer
+from models import Access, Act, Agent, Priority, Transfer
 from models.access import NOT_OURS, decide
 from models.continuations import add
+from models.entering import enter
 from models.transitions import record
-from models.turns import HANDICAPS, has_room
+from models.turns import has_room
 from tasks import batches, copying
 from tasks.base import RequestTask
 from tasks.fleet import fleet
@@ -74,32 +73,28 @@ def owe(
     Raises IdempotencyConflict where its task id is another request's.
     """
     again = fleet().settings.republish_seconds
+    wanted = {"steps": documents_of(steps)} if steps else {}
+    if add(session, sender.task_id, transfer.id, sender.caller, again, **wanted):
+        return
     if session.get(Act, sender.task_id):
         raise IdempotencyConflict("This task id was used for a different request: use a new one.")
-    wanted = {"steps": documents_of(steps)} if steps else {}
-    if not add(session, sender.task_id, transfer.id, sender.caller, again, **wanted):
-        raise IdempotencyConflict("This task id waits for another transfer: use a new one.")
+    raise IdempotencyConflict("This task id waits for another transfer: use a new one.")
 
 
 def _find_or_add(session: Session, task_id: UUID, agent: Agent, request: AnyRequest) -> Transfer:
     slots = slots_of(fleet().settings)
-    added = session.scalars(
-        insert(Transfer)
-        .values(
-            id=task_id,
-            agent_id=agent.id,
-            kind=request.kind,
-            request_sha256=request.fingerprint(),
-            idempotency_key=request.idempotency_key,
-            republish_at=func.now() + timedelta(seconds=fleet().settings.republish_seconds),
-            priority=request.priority,
-            turn_at=func.now() + HANDICAPS[request.priority],
-            admitted_at=func.now() if has_room(session, agent, slots) else None,
-            **_columns(request, agent.id, task_id),
-        )
-        .on_conflict_do_nothing()
-        .returning(Transfer)
-    ).one_or_none()
+    added = enter(
+        session,
+        priority=Priority(request.priority),
+        begins=has_room(session, agent, slots),
+        republish_seconds=fleet().settings.republish_seconds,
+        id=task_id,
+        agent_id=agent.id,
+        kind=request.kind,
+        request_sha256=request.fingerprint(),
+        idempotency_key=request.idempotency_key,
+        **_columns(request, agent.id, task_id),
+    )
     if added is not None:
         _admit(session, agent, added, request)
         detail = {"kind": added.kind, **asked_in_trace()}
@@ -119,8 +114,9 @@ def _admit(session: Session, agent: Agent, transfer: Transfer, request: AnyReque
     if isinstance(request, UploadManyRequest):
         batches.admit(session, agent, transfer, request)
         return
-    place = Place(bucket=transfer.bucket, path=transfer.object_name)
-    share(session, agent, place, request.share_with, request_id=transfer.id)
+    if request.share_with:
+        place = Place(bucket=transfer.bucket, path=transfer.object_name)
+        share(session, agent, place, request.share_with, request_id=transfer.id)
 
 
 def may_upload(session: Session, agent: Agent, name: str, bucket: str, path: str) -> None:

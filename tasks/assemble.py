@@ -47,27 +47,29 @@ def finish(transfer_id: UUID, worker: str, *, takeover: bool) -> Ended | None:
     Returns the outcome for the caller; None while somebody else is at it. Raises the
     error that the transfer ended with, PutBack, LeaseLost.
     """
-    settings = fleet().settings
 
-    def take(session: Session) -> tuple[Transfer | None, Transfer, Sequence[str]]:
-        claimed = claim(
-            session,
-            transfer_id,
-            ASSEMBLY,
-            lease_seconds=settings.lease_seconds,
-            worker=worker,
-            takeover=takeover,
-        )
+    def work(session: Session) -> tuple[Transfer | None, Transfer, Sequence[str]]:
+        claimed = take_assembly(session, transfer_id, worker, takeover=takeover)
         etags = _etags(session, claimed) if claimed else ()
         return claimed, claimed or session.get_one(Transfer, transfer_id), etags
 
-    claimed, transfer, etags = fleet().transact(take)
+    claimed, transfer, etags = fleet().transact(work)
     return assemble(claimed, etags) if claimed else outcome(transfer)
 
 
+def take_assembly(
+    session: Session, transfer_id: UUID, worker: str, *, takeover: bool = False
+) -> Transfer | None:
+    """Claim a transfer to assemble it, or None when there is nothing to do."""
+    seconds = fleet().settings.lease_seconds
+    return claim(
+        session, transfer_id, ASSEMBLY, lease_seconds=seconds, worker=worker, takeover=takeover
+    )
+
+
 def _etags(session: Session, transfer: Transfer) -> Sequence[str]:
-    """Of the parts of what is to be an object."""
-    if transfer.kind not in FILES:
+    """Of the parts of what is to be an object; what was sent in one has none."""
+    if transfer.upload_id is None:
         return ()
     return [part.etag or "" for part in stored_parts(session, transfer.id)]
 

@@ -129,7 +129,7 @@ class OwedTask(FleetTask):
     ) -> None:
         """Celery has recorded the result: note that in the row."""
         if self.request.get("acting_for"):
-            fleet().transact(lambda session: settle(session, UUID(task_id)))
+            fleet().ask(lambda session: settle(session, UUID(task_id)))
 
 
 class RequestTask(OwedTask):

@@ -32,6 +32,6 @@ def begin(task: RequestTask, transfer: Transfer) -> Ended:
 def _take_turn(transfer: Transfer) -> None:
     if transfer.admitted_at is not None:
         send_out(transfer.id)
-    elif not fleet().transact(lambda session: waits_behind(session, transfer)):
+    elif not fleet().ask(lambda session: waits_behind(session, transfer)):
         # The slot that it waits for may have become free before its row was there to be seen.
         give_turns()

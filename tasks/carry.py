@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from models import State, Transfer
 from models.transitions import claim
-from tasks.assemble import finish
+from tasks.assemble import assemble, finish
 from tasks.chunk import move, take_chunk
 from tasks.claims import PutBack
 from tasks.ended import Ended
@@ -45,7 +45,11 @@ def _carry(
         return finish(transfer.id, worker, takeover=takeover)
     if started is None:
         return None
-    move(*started)
+    moving, chunk = started
+    # What is put together of parts, be it one, needs their ETags: `finish` reads them.
+    stored = move(moving, chunk, finisher=None if moving.upload_id else worker)
+    if stored.taken is not None:
+        return assemble(stored.taken, etags=())
     return finish(transfer.id, worker, takeover=takeover)
 
 

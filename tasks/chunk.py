@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -16,8 +17,10 @@ from argosy.files import write_at
 from argosy.storage.body import FileRange
 from argosy.write_back import begin_write_back
 from models import Chunk, Kind, Transfer
-from models.ledger import Stored, claim_chunk, store_chunk
+from models.chunk_claims import claim_chunk
+from models.storing import Stored, store_chunk
 from tasks import copying, parcel
+from tasks.assemble import take_assembly
 from tasks.base import FleetTask
 from tasks.claims import ChunkClaim, PutBack, holding, leave
 from tasks.describe import object_metadata
@@ -67,9 +70,11 @@ def take_chunk(
     return fleet().transact(work)
 
 
-def move(transfer: Transfer, claimed: Chunk) -> Stored:
+def move(transfer: Transfer, claimed: Chunk, finisher: str | None = None) -> Stored:
     """Move a claimed chunk and enter it as stored.
 
+    A `finisher` is the worker that goes on to assemble the transfer where this was the last
+    chunk of it: that is claimed for it in the same transaction.
     Raises LeaseLost when it is somebody else's by now, PutBack when it will be
     tried again, and the Error that ended the transfer.
     """
@@ -77,7 +82,7 @@ def move(transfer: Transfer, claimed: Chunk) -> Stored:
         return _move_parcel(transfer, claimed)
     with holding(ChunkClaim(transfer, claimed)) as lease:
         etag = _MOVE[Kind(transfer.kind)](transfer, claimed, lease)
-    return enter(claimed, etag)
+    return enter(claimed, etag, finisher=finisher)
 
 
 def _move_parcel(batch: Transfer, claimed: Chunk) -> Stored:
@@ -97,10 +102,12 @@ def enter(
     etag: str | None,
     *,
     also: Callable[[Session], None] | None = None,
+    finisher: str | None = None,
     **facts: Any,
 ) -> Stored:
     """Enter a chunk as stored, and `also` what came with it, in one transaction.
 
+    The `finisher` has the transfer then, if it is to be assembled.
     Raises LeaseLost when the claim is stale; then nothing is entered.
     """
     settings = fleet().settings
@@ -116,6 +123,9 @@ def enter(
         )
         if also and stored.won:
             also(session)
+        if finisher and stored.assembling:
+            taken = take_assembly(session, claimed.transfer_id, finisher)
+            return replace(stored, taken=taken)
         return stored
 
     stored = fleet().transact(work)

@@ -16,10 +16,10 @@ from sqlalchemy.orm import Session
 
 from argosy.errors import Error, InternalError, StorageUnavailable, TooManyAttempts
 from models import DIGEST, Chunk, Continuation, Derivative, Kind, Making, State, Transfer
+from models.chunk_claims import drop_chunk, release_chunk, renew_chunk
 from models.continuations import owed
 from models.derivatives import finish_derivatives, release_derivatives, renew_derivatives
 from models.handing_back import LEFT
-from models.ledger import drop_chunk, release_chunk, renew_chunk
 from models.transitions import clean_again, fail, last_put_back, release, renew
 from tasks import measures
 from tasks.breaker import Away

@@ -21,10 +21,10 @@ from argosy.errors import (
 from argosy.naming import object_name
 from argosy.storage.s3 import ObjectStore
 from models import DIGEST, FILES, Chunk, Kind, State, Transfer
+from models.chunk_claims import retire_chunks
 from models.derivatives import of_file
 from models.following import give_up
 from models.grants import revoke_all
-from models.ledger import retire_chunks
 from models.parcels import begun
 from models.transitions import record
 from tasks.breaker import Away

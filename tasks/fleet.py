@@ -23,7 +23,7 @@ from argosy.storage.s3 import Endpoint, ObjectStore
 from argosy.tokens import Mint, Verifier
 from media.workshop import Limits, Workshop
 from models import Agent
-from models.database import Sessions, make_engine, make_sessions, patiently
+from models.database import Sessions, make_engine, make_sessions, make_single, patiently
 from tasks import measures
 from tasks.allowance import Allowance
 from tasks.breaker import IMPATIENT, Breaker, look_at
@@ -62,11 +62,21 @@ class Fleet:
     def _sessions(self) -> Sessions:
         return make_sessions(self._engine)
 
+    @cached_property
+    def _single(self) -> Sessions:
+        return make_single(self._engine)
+
     def transact(self, work: Callable[[Session], Answer]) -> Answer:
         """Do `work` in one transaction; again, while the database is away."""
+        return self._patiently(self._sessions, work)
 
+    def ask(self, work: Callable[[Session], Answer]) -> Answer:
+        """The same where `work` is one statement, and no more: it is committed with it."""
+        return self._patiently(self._single, work)
+
+    def _patiently(self, sessions: Sessions, work: Callable[[Session], Answer]) -> Answer:
         def once() -> Answer:
-            with self._sessions.begin() as session:
+            with sessions.begin() as session:
                 return work(session)
 
         return patiently(once, self.settings.database_wait_seconds)
@@ -169,7 +179,7 @@ class Fleet:
         """End the processes that it has started, and its connections to the database."""
         if "workshop" in vars(self):
             self.workshop.close()
-        if "_sessions" in vars(self):
+        if "_engine" in vars(self):
             self._engine.dispose()
 
     @cached_property

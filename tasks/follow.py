@@ -8,7 +8,7 @@ from redis.exceptions import RedisError
 
 from models import Transfer
 from models.continuations import first_caller
-from models.ledger import Stored
+from models.storing import Stored
 from tasks.fleet import fleet
 from tasks.messages import send_chunks, send_continuation
 from tasks.progress import store_progress

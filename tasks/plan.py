@@ -18,9 +18,11 @@ from argosy.storage.body import read_range
 from argosy.storage.checksum import digest_file
 from argosy.storage.parts import count_parts, grown_part_size, part_size_for
 from models import FILES, STORES, Chunk, Kind, State, Transfer
-from models.ledger import claim_chunk, lay_out, open_window
+from models.chunk_claims import claim_only
+from models.ledger import lay_out
 from models.parcels import Cut, lay_out_parcels
 from models.transitions import advance
+from models.window import open_window
 from tasks import batches, copying
 from tasks.claims import StageClaim, holding
 from tasks.compressing import judge, note_skipped
@@ -264,10 +266,11 @@ def _start(
 ) -> tuple[Transfer, Sequence[int], Chunk | None]:
     """Enter the plan and set it in motion, in one transaction."""
     settings, count = fleet().settings, found.part_count
-    planned = advance(
+    moving = advance(
         session,
         transfer,
         State.PLANNED,
+        State.MOVING,
         epoch=transfer.epoch,
         part_size=found.part_size,
         part_count=count,
@@ -275,24 +278,19 @@ def _start(
         upload_id=upload_id,
         **{"size": found.size, **found.facts},
     )
-    moving = planned and advance(session, planned, State.MOVING)
-    if not moving:
+    if moving is None:
         raise LeaseLost
     _check_quota(session, transfer, found, entered=True)
     if found.not_compressed:
         note_skipped(session, moving, found.not_compressed)
+    seconds = settings.lease_seconds
+    if found.small:
+        worker = transfer.worker or ""
+        chunk = claim_only(session, moving, found.size, lease_seconds=seconds, worker=worker)
+        return moving, (), chunk
     _lay_out(session, moving, found)
-    if not found.small:
-        window = window_of(session, transfer.agent_id) + found.digest
-        return moving, open_window(session, moving.id, window, settings.republish_seconds), None
-    chunk = claim_chunk(
-        session,
-        moving.id,
-        1,
-        lease_seconds=settings.lease_seconds,
-        worker=transfer.worker or "",
-    )
-    return moving, (), chunk
+    window = window_of(session, transfer.agent_id) + found.digest
+    return moving, open_window(session, moving.id, window, settings.republish_seconds), None
 
 
 def _lay_out(session: Session, transfer: Transfer, found: Plan) -> None:

@@ -23,12 +23,13 @@ from tasks.making import make
 from tasks.steps import AutoStep, CompressStep, MakingStep, called_for, inspecting, steps_in
 
 
-def after_steps(task: OwedTask, ended: Ended) -> Ended:
+def after_steps(task: OwedTask, ended: Ended, caller: Continuation | None = None) -> Ended:
     """The outcome of a transfer for the caller with this task's id, its steps done.
 
-    Raises Ignore while others are at them, and the error of a step that is required.
+    A `caller` that is known need not be asked for: what it wants never changes. Raises Ignore
+    while others are at the steps, and the error of a step that is required.
     """
-    if not isinstance(ended, FileReference):
+    if not isinstance(ended, FileReference) or (caller and not caller.steps):
         return ended
     continuation, transfer = fleet().transact(lambda session: _look(session, UUID(task.request.id)))
     if not continuation.steps:

@@ -35,7 +35,7 @@ def reassemble(self: OwedTask, transfer_id: str) -> Ended:
         raise Ignore(type(reason).__name__) from None
     if ended is None:
         raise Ignore("carried on by others")
-    return after_steps(self, ended)
+    return after_steps(self, ended, caller)
 
 
 def _hand_on(caller: Continuation, transfer: Transfer) -> None:

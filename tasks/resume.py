@@ -20,8 +20,8 @@ from models.continuations import (
     first_callers,
 )
 from models.derivatives import waiting_for
+from models.due_chunks import due_chunks, due_windows, expired_leases
 from models.heartbeat import beat
-from models.ledger import due_chunks, due_windows, expired_leases
 from models.pins import drop_stale
 from tasks import measures
 from tasks.base import FleetTask

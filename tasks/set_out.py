@@ -32,4 +32,4 @@ def plan(self: OwedTask, transfer_id: str) -> Ended:
     )
     self.request.acting_for = (caller and caller.agent_id) or transfer.agent_id
     ended = carry(claimed, transfer, self.worker, takeover=self.redelivered)
-    return after_steps(self, ended) if caller else ended
+    return after_steps(self, ended, caller) if caller else ended

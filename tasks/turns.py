@@ -25,7 +25,7 @@ def give_turns() -> None:
 
 def send_out(transfer_id: UUID) -> None:
     """Have a transfer begin that has its turn."""
-    _send(fleet().transact(lambda session: first_callers(session, [transfer_id])))
+    _send(fleet().ask(lambda session: first_callers(session, [transfer_id])))
 
 
 def slots_of(settings: FleetSettings) -> Slots:

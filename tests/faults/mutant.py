@@ -12,7 +12,7 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_
+from sqlalchemy import ColumnElement, and_, bindparam
 
 NOTHING = "nothing"
 
@@ -27,18 +27,22 @@ def _replace(original: Any, stand_in: Any) -> None:
 
 def _epoch() -> None:
     """Whoever has had a claim may act on it, whosever it is now."""
-    from models import Chunk, ChunkState, ledger, transitions
+    from models import Chunk, ChunkState, chunk_claims, transitions
 
-    def held(chunk: Chunk) -> ColumnElement[bool]:
-        same = (Chunk.transfer_id == chunk.transfer_id, Chunk.number == chunk.number)
-        return and_(*same, Chunk.state == ChunkState.MOVING)
+    def held() -> ColumnElement[bool]:
+        same = (
+            Chunk.transfer_id == bindparam("of_transfer"),
+            Chunk.number == bindparam("of_number"),
+        )
+        claimed_since = Chunk.epoch >= bindparam("of_epoch")
+        return and_(*same, claimed_since, Chunk.state == ChunkState.MOVING)
 
     advance = transitions.advance
 
     def advance_anyway(*args: Any, epoch: int | None = None, **named: Any) -> Any:
         return advance(*args, **named)
 
-    _replace(ledger._held, held)
+    _replace(chunk_claims.held, held)
     _replace(advance, advance_anyway)
     _replace(transitions.still_claimed, lambda *_: True)
 

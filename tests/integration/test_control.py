@@ -29,7 +29,8 @@ from argosy.errors import (
 )
 from argosy.reference import FileReference
 from models import Chunk, Transfer
-from models.ledger import claim_chunk, store_chunk
+from models.chunk_claims import claim_chunk
+from models.storing import store_chunk
 from tasks import transfer
 from tests.conftest import MB, RESULT_SECONDS, Sender
 from tests.deployment import AgentInTest, Deployment, remote, until

@@ -15,13 +15,16 @@ from sqlalchemy.orm import Session
 
 from argosy.errors import InvalidState, StorageUnavailable, TransferCancelled
 from models import DIGEST, ENDED, Agent, Chunk, Event, State, Transfer, control
+from models.chunk_claims import release_chunk, renew_chunk
 from models.control import Resumed
+from models.due_chunks import due_chunks
 from models.history import newest
 from models.lane import Lane
-from models.ledger import due_chunks, lay_out, open_window, release_chunk, renew_chunk
+from models.ledger import lay_out
 from models.status import explain, explain_all
 from models.transitions import advance, claim, clean_again, recorded_error, release
 from models.waits import before
+from models.window import open_window
 from tests.integration.test_ledger import Ledger, engine, storing, taking
 
 __all__ = ["engine"]  # a fixture of theirs

@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from models import ChunkState, Derivative, Event, State
 from models.derivatives import claim_derivatives, enter
+from models.due_chunks import due_chunks
 from models.handing_back import LEFT, hand_back
-from models.ledger import due_chunks
 from models.transitions import claim
 from tests.integration.test_ledger import Ledger, engine, ledger
 

@@ -25,6 +25,7 @@ from argosy.storage.parts import MAX_PARTS, count_parts, part_size_for
 from local.servers.postgres import Postgres
 from local.supabase.schema import apply_schema
 from models import DIGEST, ENDED, TRANSITIONS, Agent, Chunk, Event, State, Transfer
+from models.chunk_claims import claim_chunk, release_chunk, renew_chunk
 from models.continuations import (
     add,
     due_assemblies,
@@ -36,19 +37,12 @@ from models.continuations import (
     settle,
 )
 from models.database import make_sessions
-from models.ledger import (
-    Stored,
-    claim_chunk,
-    due_chunks,
-    lay_out,
-    open_window,
-    release_chunk,
-    renew_chunk,
-    store_chunk,
-    stored_parts,
-)
+from models.due_chunks import due_chunks
+from models.ledger import lay_out, stored_parts
+from models.storing import Stored, store_chunk
 from models.transitions import IllegalTransition, advance, claim, fail, recorded_error, release
 from models.transitions import renew as renew_stage
+from models.window import open_window
 
 ROOT = Path(__file__).resolve().parents[2]
 MIB = 1024 * 1024

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import and_, true
+from sqlalchemy import and_, bindparam, true
 from sqlalchemy.orm import Session
 
-from models import Chunk, ChunkState, Transfer, ledger, transitions
+from models import Chunk, ChunkState, Transfer, chunk_claims, storing, transitions
+from models.window import open_window
 from tasks import follow
 from tasks.fleet import fleet
 from tasks.messages import send_chunks
@@ -24,12 +25,18 @@ from tests.steered.world import LONG, World
 __all__ = ["reader", "world"]  # fixtures of theirs
 
 
-def held_whatever_the_epoch(chunk: Chunk) -> Any:
+def held_whatever_the_epoch() -> Any:
     return and_(
-        Chunk.transfer_id == chunk.transfer_id,
-        Chunk.number == chunk.number,
+        Chunk.transfer_id == bindparam("of_transfer"),
+        Chunk.number == bindparam("of_number"),
+        Chunk.epoch >= bindparam("of_epoch"),
         Chunk.state == ChunkState.MOVING,
     )
+
+
+def anew(built_once: Any) -> Any:
+    """A statement that is built each time: of what its parts are then."""
+    return built_once.__wrapped__
 
 
 def counting_twice(real: Any) -> Any:
@@ -40,13 +47,10 @@ def counting_twice(real: Any) -> Any:
     return count_down
 
 
-OPEN_WINDOW = ledger.open_window
-
-
-def opening_later(transfer: Transfer, stored: ledger.Stored) -> None:
+def opening_later(transfer: Transfer, stored: storing.Stored) -> None:
     """The window is opened in a transaction of its own: a crash before it loses the slot."""
     if not stored.assembling:
-        numbers = fleet().transact(lambda session: OPEN_WINDOW(session, transfer.id, 1, LONG))
+        numbers = fleet().transact(lambda session: open_window(session, transfer.id, 1, LONG))
         send_chunks(transfer.id, transfer.lane, numbers)
     follow.follow(transfer, stored)
 
@@ -136,7 +140,11 @@ def paused(begin: Begin) -> None:
 
 MUTATIONS: dict[str, tuple[dict[str, Any], Callable[[Begin], None]]] = {
     "a stale worker is not told from the one that has the chunk": (
-        {"models.ledger._held": held_whatever_the_epoch},
+        {
+            "models.chunk_claims.held": held_whatever_the_epoch,
+            "models.storing.held": held_whatever_the_epoch,
+            "models.storing._entering": anew(storing._entering),
+        },
         stale_worker,
     ),
     "a failure looks at no claim": (
@@ -144,7 +152,7 @@ MUTATIONS: dict[str, tuple[dict[str, Any], Callable[[Begin], None]]] = {
         stale_failure,
     ),
     "a stored chunk counts twice": (
-        {"models.ledger._count_down": counting_twice(ledger._count_down)},
+        {"models.storing._count_down": counting_twice(storing._count_down)},
         simply,
     ),
     "nothing is settled": ({"tasks.base.settle": lambda *_: None}, simply),
@@ -162,7 +170,7 @@ MUTATIONS: dict[str, tuple[dict[str, Any], Callable[[Begin], None]]] = {
     ),
     "the window is opened later": (
         {
-            "models.ledger._open_next": lambda *_: (),
+            "models.storing.open_next": lambda *_: (),
             "tasks.chunk.follow": opening_later,
             "tasks.resume.due_windows": lambda *_, **__: [],
         },
@@ -177,7 +185,10 @@ MUTATIONS: dict[str, tuple[dict[str, Any], Callable[[Begin], None]]] = {
         cancelled_as_it_is_moved,
     ),
     "chunks are claimed in a pause": (
-        {"models.ledger._transfer_is": lambda *_: true()},
+        {
+            "models.chunk_claims._transfer_is": lambda *_: true(),
+            "models.chunk_claims._claiming": anew(chunk_claims._claiming),
+        },
         paused,
     ),
 }

@@ -13,8 +13,11 @@ from sqlalchemy.orm import Session
 
 from argosy.errors import StorageUnavailable
 from models import DIGEST, Chunk, ChunkState, State
+from models.chunk_claims import release_chunk
 from models.continuations import add, due_assemblies, due_cleanups, due_continuations, due_plans
-from models.ledger import due_chunks, due_windows, lay_out, open_window, release_chunk
+from models.due_chunks import due_chunks, due_windows
+from models.ledger import lay_out
+from models.window import open_window
 from tests.integration.test_ledger import Ledger, engine, storing
 
 __all__ = ["engine"]  # a fixture of theirs

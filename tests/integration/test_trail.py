@@ -19,8 +19,10 @@ import pytest
 from argosy.errors import ChecksumMismatch, DestinationUnwritable, InternalError
 from argosy.files import write_at
 from models import Chunk, State, Transfer
-from models.ledger import lay_out, open_window, release_chunk
+from models.chunk_claims import release_chunk
+from models.ledger import lay_out
 from models.prefix import FIRST, digest_of, entry_of
+from models.window import open_window
 from tasks import trail
 from tasks.assemble import _verify_file
 from tasks.chunk import enter, take_chunk
