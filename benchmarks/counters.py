@@ -25,7 +25,7 @@ SELECT pg_current_wal_lsn() - '0/0'::pg_lsn AS wal,
 _STATEMENTS = """
 SELECT sum(calls) FROM pg_stat_statements
 JOIN pg_database d ON d.oid = dbid AND d.datname = current_database()
-WHERE query NOT IN ('BEGIN', 'COMMIT', 'ROLLBACK')
+WHERE query NOT IN ('COMMIT', 'ROLLBACK') AND query NOT LIKE 'BEGIN%'
 """
 
 

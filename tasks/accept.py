@@ -34,6 +34,7 @@ from tasks.sharing import share
 from tasks.steps import AutoStep, documents_of
 from tasks.tracing import asked_in_trace
 from tasks.turns import slots_of
+from tasks.used import used_otherwise
 
 log = structlog.get_logger(__name__)
 
@@ -77,7 +78,7 @@ def owe(
     if add(session, sender.task_id, transfer.id, sender.caller, again, **wanted):
         return
     if session.get(Act, sender.task_id):
-        raise IdempotencyConflict("This task id was used for a different request: use a new one.")
+        raise used_otherwise()
     raise IdempotencyConflict("This task id waits for another transfer: use a new one.")
 
 

@@ -11,12 +11,12 @@ import structlog
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from argosy.errors import IdempotencyConflict
 from models import Act, Agent, Continuation, Transfer
 from tasks.base import RequestTask
 from tasks.requests import Request
 from tasks.sender import Sender, asked, require_agent
 from tasks.serve import serve
+from tasks.used import used_otherwise
 
 log = structlog.get_logger(__name__)
 
@@ -61,5 +61,5 @@ def _enter(session: Session, sender: Sender, what: str) -> Entered:
     same = (entered.agent_id, entered.request_sha256) == (sender.agent_id, what)
     taken = any(session.get(kind, sender.task_id) for kind in (Transfer, Continuation))
     if not same or taken:
-        raise IdempotencyConflict("This task id was used for a different request: use a new one.")
+        raise used_otherwise()
     return Entered(sender.task_id, again=added is None)

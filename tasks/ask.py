@@ -10,7 +10,7 @@ import structlog
 from celery.exceptions import Ignore
 from sqlalchemy.orm import Session
 
-from argosy.errors import AccessDenied, IdempotencyConflict, InvalidReference, ObjectNotFound
+from argosy.errors import AccessDenied, InvalidReference, ObjectNotFound
 from argosy.naming import derived_folder
 from argosy.reference import FileReference
 from models import FILES, Access, Act, Agent, Continuation, State, Transfer
@@ -27,6 +27,7 @@ from tasks.requests import StepRequest
 from tasks.sender import Sender, require_agent
 from tasks.serve import serve
 from tasks.steps import AutoStep, InspectStep, MakingStep, documents_of, keys_of
+from tasks.used import used_otherwise
 
 log = structlog.get_logger(__name__)
 
@@ -62,7 +63,7 @@ def _enter(session: Session, sender: Sender, request: StepRequest) -> tuple[Cont
         steps=documents_of(steps),
         encoding=request.reference.encoding,
     ):
-        raise IdempotencyConflict("This task id was used for a different request: use a new one.")
+        raise used_otherwise()
     if is_new:
         _begin(session, agent, transfer, steps, task_id)
     return session.get_one(Continuation, task_id), transfer

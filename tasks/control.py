@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from argosy.errors import IdempotencyConflict, TransferNotFound
+from argosy.errors import TransferNotFound
 from models import Act, Agent, Continuation, Role, Transfer
 from models.status import explain
 from tasks.base import RequestTask
@@ -24,6 +24,7 @@ from tasks.messages import CONTROL
 from tasks.requests import Request
 from tasks.sender import Sender, require_agent
 from tasks.serve import serve
+from tasks.used import used_otherwise
 
 log = structlog.get_logger(__name__)
 
@@ -113,4 +114,4 @@ def look(
 def _require_own_id(session: Session, sender: Sender) -> None:
     """The answer must not become the result of another request."""
     if any(session.get(kind, sender.task_id) for kind in (Transfer, Continuation, Act)):
-        raise IdempotencyConflict("This task id was used for a different request: use a new one.")
+        raise used_otherwise()

@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from argosy.errors import IdempotencyConflict, InvalidState
+from argosy.errors import InvalidState
 from argosy.naming import object_name
 from argosy.reference import FileReference
 from models import FILES, Act, Agent, Kind, Priority, State, Transfer
@@ -31,6 +31,7 @@ from tasks.requests import CopyRequest, Place
 from tasks.sender import Sender, asked, require_agent
 from tasks.serve import serve
 from tasks.sharing import share
+from tasks.used import used_otherwise
 
 log = structlog.get_logger(__name__)
 
@@ -102,7 +103,7 @@ def _begin(session: Session, agent: Agent, old: Transfer, task_id: UUID, what: s
 
 def _add(session: Session, old: Transfer, task_id: UUID, what: str) -> Transfer:
     if session.get(Act, task_id):
-        raise _used()
+        raise used_otherwise()
     request = _copy_request(old) if old.kind == Kind.COPY else None
     row = {
         **{name: getattr(old, name) for name in _ASKED},
@@ -116,7 +117,7 @@ def _add(session: Session, old: Transfer, task_id: UUID, what: str) -> Transfer:
     added = insert(Transfer).values(row).on_conflict_do_nothing().returning(Transfer)
     anew = session.scalars(added).one_or_none()
     if anew is None:
-        raise _used()
+        raise used_otherwise()
     if old.kind in FILES:
         _admit(session, old, anew, request)
     return anew
@@ -158,12 +159,8 @@ def _owe(session: Session, sender: Sender, transfer: Transfer) -> None:
     """The sender waits for it, and acts for itself: an admin need not be the transfer's agent."""
     who = sender.agent_id
     if not add(session, sender.task_id, transfer.id, sender.caller, _again(), agent_id=who):
-        raise _used()
+        raise used_otherwise()
 
 
 def _again() -> float:
     return fleet().settings.republish_seconds
-
-
-def _used() -> IdempotencyConflict:
-    return IdempotencyConflict("This task id was used for a different request: use a new one.")
