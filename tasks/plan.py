@@ -13,17 +13,16 @@ from sqlalchemy.orm import Session
 from argosy.coding.frames import FRAME_BYTES, count_frames
 from argosy.coding.worth import Verdict
 from argosy.errors import QuotaExceeded
-from argosy.settings import S3_MAX_PART_BYTES, S3_MIN_PART_BYTES
 from argosy.storage.body import read_range
 from argosy.storage.checksum import digest_file
-from argosy.storage.parts import count_parts, grown_part_size, part_size_for
+from argosy.storage.parts import count_parts, part_size_for
 from models import FILES, STORES, Chunk, Kind, State, Transfer
 from models.chunk_claims import claim_only
 from models.ledger import lay_out
 from models.parcels import Cut, lay_out_parcels
 from models.transitions import advance
 from models.window import open_window
-from tasks import batches, copying
+from tasks import batches, copying, pieces
 from tasks.claims import StageClaim, holding
 from tasks.compressing import judge, note_skipped
 from tasks.describe import object_metadata
@@ -41,8 +40,6 @@ from tasks.window import window_of
 log = structlog.get_logger(__name__)
 
 PLANNING = frozenset({State.QUEUED})
-PIECE_SECONDS = 5
-"""What a part may take at the agent's rate: so long others may wait for the worker that has it."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +111,7 @@ def _find_out(transfer: Transfer, lease: Lease) -> Plan:
 
 def _plan_batch(transfer: Transfer, lease: Lease) -> Plan:
     files = batches.look(transfer, lease)
-    most = min(batches.PARCEL_BYTES, _at_its_rate(transfer))
+    most = min(batches.PARCEL_BYTES, pieces.at_its_rate(transfer))
     size = sum(file.size for file in files)
     facts = {"stored_size": size}  # less by each parcel, whose files have rows of their own then
     return Plan(
@@ -128,7 +125,7 @@ def _plan_upload(transfer: Transfer, lease: Lease) -> Plan:
         size = source.fingerprint.size
         _check_limits(transfer, size)
         facts: dict[str, Any] = {"fingerprint": source.fingerprint.document()}
-        verdict, at_once = _judge(transfer, source.fd, size), _at_once(transfer)
+        verdict, at_once = _judge(transfer, source.fd, size), pieces.at_once(transfer)
         if verdict.worth:
             step = compressing(settings, "gzip" if transfer.compress == "gzip" else "zstd")
             facts |= {"encoding": step.encoding, "encoding_level": step.level}
@@ -177,7 +174,7 @@ def _plan_download(transfer: Transfer) -> Plan:
     head, size = content.head(), content.reference.size
     content.check_expansion()
     Partial(fleet().spool, transfer.path, str(transfer.id)).create(size)
-    cut = _cut(transfer, size, _at_once(transfer), {"etag": head.etag}, digest=False)
+    cut = _cut(transfer, size, pieces.at_once(transfer), {"etag": head.etag}, digest=False)
     if cut.small or content.reference.encoding is None:
         return cut
     return replace(cut, part_size=count_frames(cut.part_size) * FRAME_BYTES)
@@ -192,34 +189,8 @@ def _cut(
 ) -> Plan:
     if size <= at_once:
         return Plan(size, size, small=True, digest=False, facts=facts)
-    part_size = part_size_for(size, min(_usual_part_size(size), _at_its_rate(transfer)))
+    part_size = pieces.part_size_of(transfer, size)
     return Plan(size, part_size, small=False, digest=digest, facts=facts)
-
-
-def _usual_part_size(size: int) -> int:
-    """As the operator has said; where nothing is said, by the size of the file."""
-    settings = fleet().settings
-    is_said = "part_size" in settings.model_fields_set
-    return settings.part_size if is_said else grown_part_size(size, settings.part_size)
-
-
-def _at_once(transfer: Transfer) -> int:
-    """Bytes up to which a file is moved in one piece.
-
-    As the operator has said; where nothing is said, fewer where one stream is slow.
-    """
-    settings = fleet().settings
-    usual = min(settings.chunk_threshold, _at_its_rate(transfer))
-    narrow = fleet().streams.at_once(transfer.kind)
-    if narrow is None or "chunk_threshold" in settings.model_fields_set:
-        return usual
-    return min(usual, max(narrow, settings.part_size))
-
-
-def _at_its_rate(transfer: Transfer) -> int:
-    """Bytes that move within `PIECE_SECONDS`, or the least that a part may have."""
-    rate = fleet().throttle.pace(transfer.agent_id).rate
-    return S3_MAX_PART_BYTES if rate is None else max(S3_MIN_PART_BYTES, rate * PIECE_SECONDS)
 
 
 def _check_limits(transfer: Transfer, size: int) -> None:
