@@ -15,6 +15,7 @@ from argosy.storage.control import ControlPlane
 from argosy.storage.pool import PoolSettings, client
 from argosy.storage.retry import RetryPolicy
 from argosy.storage.s3 import Endpoint, ObjectStore
+from argosy.storage.streams import Streams
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Account:
 
     settings: AgentSettings
     token: Callable[[], str] = field(repr=False)
+    streams: Streams = field(default_factory=Streams, repr=False, compare=False)
+    """How fast one was, of those that went by this account."""
 
     @property
     def agent_id(self) -> UUID:

@@ -88,8 +88,8 @@ class AgentSettings(ArgosySettings):
     chunk_threshold: int = Field(
         100_000_000,
         ge=0,
-        description="Bytes above which a file is moved in parts. Where it is not set, the fleet "
-        "moves a smaller one in parts too that would take one connection over two seconds.",
+        description="Bytes above which a file is moved in parts. Where it is not set, "
+        "smaller ones too that one connection would take over two seconds for.",
     )
     part_size: int = Field(
         16 * MIB,

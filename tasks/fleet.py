@@ -20,6 +20,7 @@ from argosy.storage.body import Body
 from argosy.storage.control import BucketInfo, ControlPlane
 from argosy.storage.retry import RetryPolicy
 from argosy.storage.s3 import Endpoint, ObjectStore
+from argosy.storage.streams import Streams
 from argosy.tokens import Mint, Verifier
 from media.workshop import Limits, Workshop
 from models import Agent
@@ -30,7 +31,6 @@ from tasks.breaker import IMPATIENT, Breaker, look_at
 from tasks.buckets import SharedBuckets
 from tasks.lease import Lease
 from tasks.spool import Spool
-from tasks.streams import Streams
 from tasks.throttle import Throttle
 
 Answer = TypeVar("Answer")

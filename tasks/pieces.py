@@ -18,10 +18,9 @@ def at_once(transfer: Transfer) -> int:
     """
     settings = fleet().settings
     usual = min(settings.chunk_threshold, at_its_rate(transfer))
-    narrow = fleet().streams.at_once(transfer.kind)
-    if narrow is None or "chunk_threshold" in settings.model_fields_set:
+    if "chunk_threshold" in settings.model_fields_set:
         return usual
-    return min(usual, max(narrow, settings.part_size))
+    return fleet().streams.at_once(transfer.kind, usual, settings.part_size)
 
 
 def part_size_of(transfer: Transfer, size: int) -> int:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import BinaryIO, cast
 
@@ -45,6 +46,8 @@ from argosy.reference import FileReference
 from argosy.storage.checksum import Checksums, digest_blocks
 from argosy.storage.parts import part_size_for
 from argosy.storage.s3 import ObjectStore
+
+_WAY = "upload"
 
 
 def upload(
@@ -133,9 +136,19 @@ class _Upload:
 
     def _wished_part_size(self) -> int | None:
         size = self._source.size
-        if size <= self._call.account.settings.chunk_threshold:
-            return None
-        return part_size_for(size, self._call.part_size)
+        return None if size <= self._at_once() else part_size_for(size, self._call.part_size)
+
+    def _at_once(self) -> int:
+        """Bytes up to which a file goes in one piece; fewer than usual where a stream is slow."""
+        account = self._call.account
+        usual = account.settings.chunk_threshold
+        if "chunk_threshold" in account.settings.model_fields_set or self._call.parallel == 1:
+            return usual
+        return account.streams.at_once(_WAY, usual, self._call.part_size)
+
+    def _stream(self, size: int) -> AbstractContextManager[None]:
+        """Within it, so many bytes go up in one stream."""
+        return self._call.account.streams.measured(_WAY, size)
 
     def _tell(self) -> None:
         begun, wanted = self._begun, self._wanted
@@ -173,14 +186,15 @@ class _Upload:
         sums = digest_blocks(blocks, lambda _: self._call.deadline.check())
         source.check_unchanged()
         self._fate.sent = True
-        self._call.store().put(
-            wanted.bucket,
-            wanted.path,
-            source.body(0, source.size, self._call.moved),
-            content_type=wanted.content_type,
-            metadata=wanted.object_metadata(sums),
-            md5=sums.md5,
-        )
+        with self._stream(source.size):
+            self._call.store().put(
+                wanted.bucket,
+                wanted.path,
+                source.body(0, source.size, self._call.moved),
+                content_type=wanted.content_type,
+                metadata=wanted.object_metadata(sums),
+                md5=sums.md5,
+            )
         return sums
 
     def _send_parts(self) -> Checksums:
@@ -246,7 +260,9 @@ class _Upload:
                 team.check()
 
         body = self._source.body(start, length, moved)
-        etag = store.upload_part(self._wanted.bucket, self._wanted.path, upload_id, number, body)
+        bucket, path = self._wanted.bucket, self._wanted.path
+        with self._stream(length):
+            etag = store.upload_part(bucket, path, upload_id, number, body)
         self._source.check_unchanged()
         self._begun.journal.note(number, etag)
 

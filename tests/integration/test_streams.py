@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from argosy import FileReference
+from argosy import Client, FileReference, UploadOptions
+from argosy.storage.streams import LEAST_BYTES, Streams
 from local.network.apart import Network, network
 from local.network.line import Conditions
 from tasks import transfer
-from tasks.streams import LEAST_BYTES, Streams
 from tests.conftest import RESULT_SECONDS, Sender
 from tests.deployment import Deployment, deployed, remote
 
 SIZE = 17 * 1024**2
 """Over a part of the usual size, and under what goes in one piece."""
+LEAST, USUAL = 16 * 1024**2, 100_000_000
 NARROW, WIDE = Conditions(rate=8_000_000), Conditions()
 
 pytestmark = pytest.mark.skipif(remote(), reason="its network is that of the local stack")
@@ -66,23 +68,47 @@ def test_the_next_file_goes_in_parts_until_it_is_wide_again(
     assert seen == [(1, 1), (2, 2), (2, 2), (1, 1)]
 
 
+def test_the_client_learns_it_too(far: tuple[Deployment, Network], tmp_path: Path) -> None:
+    """Parts are of no use to who sends one at a time."""
+    deployment, way = far
+    agent, content = deployment.add_agent(), os.urandom(SIZE)
+    there = {"supabase_url": way.url, "journal_dir": tmp_path, "cache_dir": tmp_path}
+    settings = agent.settings.model_copy(update=there)
+    with Client(settings, agent=agent.name, key=agent.key) as client:
+        way.change(NARROW)
+        counts = [client.upload_file(content).chunk_count for _ in range(2)]
+        alone = UploadOptions(parallel=1)
+        counts.append(client.upload_file(content, options=alone).chunk_count)
+        way.change(WIDE)
+        counts += [client.upload_file(content).chunk_count for _ in range(2)]
+    assert counts == [1, 2, 1, 2, 1]
+
+
 def test_little_tells_nothing() -> None:
     streams = Streams()
     with streams.measured("upload", LEAST_BYTES - 1):
         pass
-    assert streams.at_once("upload") is None
+    assert streams.at_once("upload", USUAL, LEAST) == USUAL
 
 
 def test_what_broke_tells_nothing() -> None:
     streams = Streams()
     with pytest.raises(ConnectionError), streams.measured("upload", LEAST_BYTES):
         raise ConnectionError
-    assert streams.at_once("upload") is None
+    assert streams.at_once("upload", USUAL, LEAST) == USUAL
 
 
 def test_ways_are_told_apart() -> None:
     streams = Streams()
     streams.note("upload", 10e6)
     streams.note("upload", 30e6)
-    assert streams.at_once("upload") == 40_000_000
-    assert streams.at_once("download") is None
+    assert streams.at_once("upload", USUAL, LEAST) == 40_000_000
+    assert streams.at_once("download", USUAL, LEAST) == USUAL
+
+
+def test_neither_less_than_a_part_nor_more_than_usual() -> None:
+    streams = Streams()
+    streams.note("upload", 1)
+    streams.note("download", 1e12)
+    assert streams.at_once("upload", USUAL, LEAST) == LEAST
+    assert streams.at_once("download", USUAL, LEAST) == USUAL

@@ -17,7 +17,10 @@ LEAST_BYTES = 4 * 1024 * 1024
 
 
 class Streams:
-    """What was seen, by the kind of transfer: the way up and the way down may differ."""
+    """What was seen, by the kind of transfer: the way up and the way down may differ.
+
+    Any number of threads may use it.
+    """
 
     def __init__(self) -> None:
         self._rates: dict[str, float] = {}
@@ -34,7 +37,11 @@ class Streams:
         """A stream had so many bytes a second; what was seen before counts as much."""
         self._rates[kind] = (self._rates.get(kind, rate) + rate) / 2
 
-    def at_once(self, kind: str) -> int | None:
-        """Bytes that one stream moves within `SECONDS`; None where none was seen."""
+    def at_once(self, kind: str, usual: int, least: int) -> int:
+        """Bytes up to which a file goes in one piece: the `usual` ones, where no stream was seen.
+
+        Else those that one moves within `SECONDS`, but no fewer than the `least`, and no more
+        than the usual.
+        """
         rate = self._rates.get(kind)
-        return None if rate is None else int(rate * SECONDS)
+        return usual if rate is None else min(usual, max(least, int(rate * SECONDS)))
