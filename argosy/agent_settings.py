@@ -88,8 +88,9 @@ class AgentSettings(ArgosySettings):
     chunk_threshold: int = Field(
         100_000_000,
         ge=0,
-        description="Bytes above which a file is moved in parts. Where it is not set, "
-        "smaller ones too that one connection would take over two seconds for.",
+        description="Bytes above which a file is moved in parts. Where it is not set, also "
+        "a smaller one of more than `ARGOSY_PART_SIZE`, if the process has seen that one "
+        "connection would take over two seconds for it.",
     )
     part_size: int = Field(
         16 * MIB,

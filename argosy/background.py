@@ -64,7 +64,7 @@ class Background(BaseClient):
     ) -> UUID:
         """Have the fleet upload up to 1,000 files of a spool by one request, and return its id.
 
-        Each becomes a file of its own, of less than ARGOSY_CHUNK_THRESHOLD bytes, under its own
+        Each becomes a file of its own, of at most ARGOSY_CHUNK_THRESHOLD bytes, under its own
         name; `metadata` and `share_with` hold for all of them. `wait_many` gives what came of
         them. Raises FleetUnavailable when the broker cannot be reached.
         """

@@ -108,4 +108,6 @@ def _check_direct(options: UploadOptions | DownloadOptions) -> None:
             "reference to transfer.process."
         )
     if isinstance(options, UploadOptions) and options.priority:
-        raise InvalidRequest("priority is for background mode: use upload_later, or leave it out.")
+        raise InvalidRequest(
+            "priority is for what the fleet does: use upload_later, or leave it out."
+        )

@@ -28,8 +28,9 @@ class UploadOptions:
     itself. In direct mode it is compressed while it is sent, with no copy on disk, and a
     killed upload begins anew. `process="auto"` has the fleet do what the file's type calls
     for, before the reference is there. By `priority` (normal, when None) the more urgent of an
-    agent's transfers have their turn first. Both are for background mode only: in direct mode
-    they are an InvalidRequest, since nothing would come of them.
+    agent's transfers have their turn first. Both are for what the fleet does:
+    `upload_later` takes both, `Client.copy` takes `priority`; elsewhere they are an
+    InvalidRequest, since nothing would come of them.
 
     Raises InvalidRequest for a value out of range.
     """

@@ -2,7 +2,7 @@
 
     python -m benchmarks.footprint --small 1000 --batch 5000 --large 6
 
-On servers of its own; files are sent all at once, to one worker of four processes.
+On servers of its own; files are sent all at once, to one worker as it is by default.
 docs/operations/sizing.md reckons with what it prints.
 """
 

@@ -172,7 +172,7 @@ class Files:
 
     @cached_property
     def far(self) -> Cargo:
-        """For a worse network: just large enough to be moved in parts."""
+        """For a worse network: just large enough to be moved in parts in any case."""
         return make_cargo(self._folder, "far", FAR)
 
     @cached_property

@@ -44,7 +44,7 @@ CLAIMS = {
 
 STATE_MEANINGS = {
     State.QUEUED: "Asked for; the row exists.",
-    State.PLANNED: "Size and parts are known; the chunk ledger is laid out.",
+    State.PLANNED: "Size and parts are known; passed through on the way to `moving`.",
     State.MOVING: "Chunks are being carried; each has a lease of its own.",
     State.ASSEMBLING: "Every byte has been carried; it is put together and verified.",
     State.COMPLETED: "There, whole and verified. What an agent has stored itself begins here.",
@@ -73,7 +73,7 @@ def settings_page() -> str:
     gateways = (_setting(name, GatewaySettings) for name in GatewaySettings.model_fields)
     return _page(
         "Settings",
-        "Settings are environment variables; `argosy/settings.py` and the `_settings.py` beside "
+        "Settings are environment variables; `argosy/settings.py` and the `*_settings.py` beside "
         "it are their one home. An agent reads only those for *agents*; workers, beat and the "
         "commands of the operator read all. "
         "A missing or malformed one is named when the process starts.",
@@ -158,8 +158,9 @@ def states_page() -> str:
     """The state machine of a transfer, drawn and as a table."""
     return _page(
         "States of a transfer",
-        "Every change of state is one of these arrows, made by one guarded `UPDATE` that reports "
-        "whether it won. The machine is data: `TRANSITIONS` in `models/transfer.py`.",
+        "Every change of state goes along these arrows, by one guarded `UPDATE` that reports "
+        "whether it won; a plan goes along two at once, from `queued` to `moving`, and the audit "
+        "has both. The machine is data: `TRANSITIONS` in `models/transfer.py`.",
         "```mermaid\n" + "\n".join(_diagram()) + "\n```",
         _table(("state", "meaning", "next", "claim"), (_state(state) for state in State)),
         "*Whole transfer*: one worker holds the transfer by its lease. *Each chunk*: workers hold "

@@ -10,7 +10,6 @@ from uuid import UUID
 from sqlalchemy import (
     Boolean,
     ColumnElement,
-    Interval,
     and_,
     bindparam,
     func,
@@ -24,13 +23,11 @@ from sqlalchemy.sql.dml import ReturningUpdate
 from sqlalchemy.sql.selectable import ExecutableReturnsRows
 
 from argosy.errors import Error
-from models.base import table_of
+from models.base import NO_SYNC, from_now, is_free, table_of
 from models.chunk import Chunk, ChunkState
 from models.ledger import clear
 from models.transfer import State, Transfer
 from models.transitions import record
-
-_NO_SYNC = {"synchronize_session": False, "populate_existing": True}
 
 
 def claim_chunk(
@@ -55,14 +52,13 @@ def claim_chunk(
 
 @cache
 def _claiming() -> ReturningUpdate[Chunk]:
-    free = or_(Chunk.lease_until.is_(None), Chunk.lease_until < func.now())
-    lease_end = func.now() + bindparam("lease", type_=Interval())
+    lease_end = from_now("lease")
     return (
         update(Chunk)
         .where(Chunk.transfer_id == bindparam("of_transfer"))
         .where(Chunk.number == bindparam("of_number"), _transfer_is(State.MOVING))
         .where(Chunk.state != ChunkState.STORED)
-        .where(or_(free, bindparam("takeover", type_=Boolean())))
+        .where(or_(is_free(Chunk.lease_until), bindparam("takeover", type_=Boolean())))
         .values(
             state=ChunkState.MOVING,
             epoch=Chunk.epoch + 1,
@@ -72,7 +68,7 @@ def _claiming() -> ReturningUpdate[Chunk]:
             worker=bindparam("by_worker"),
         )
         .returning(Chunk)
-        .execution_options(**_NO_SYNC)
+        .execution_options(**NO_SYNC)
     )
 
 
@@ -97,7 +93,7 @@ def claim_only(
 @cache
 def _laying_out_claimed() -> ExecutableReturnsRows:
     chunks = table_of(Chunk)
-    lease_end = func.now() + bindparam("lease", type_=Interval())
+    lease_end = from_now("lease")
     one = insert(chunks).values(
         transfer_id=bindparam("of_transfer"),
         number=1,
@@ -124,7 +120,7 @@ def renew_chunk(session: Session, chunk: Chunk, lease_seconds: float) -> bool:
         .where(held(), _transfer_is(State.MOVING, State.PAUSED))
         .values(lease_until=lease_end, republish_at=lease_end)
         .returning(Chunk.number)
-        .execution_options(**_NO_SYNC),
+        .execution_options(**NO_SYNC),
         held_by(chunk),
     )
     return result.one_or_none() is not None
@@ -157,7 +153,7 @@ def release_chunk(
             last_error=_reason(error),
         )
         .returning(Chunk.number)
-        .execution_options(**_NO_SYNC),
+        .execution_options(**NO_SYNC),
         held_by(chunk),
     ).one_or_none()
     if released is not None and tried:
@@ -171,7 +167,7 @@ def drop_chunk(session: Session, chunk: Chunk, error: Error) -> bool:
         .where(held())
         .values(state=ChunkState.QUEUED, lease_until=None, last_error=_reason(error))
         .returning(Chunk.number)
-        .execution_options(**_NO_SYNC),
+        .execution_options(**NO_SYNC),
         held_by(chunk),
     ).one_or_none()
     return dropped is not None
@@ -183,7 +179,7 @@ def retire_chunks(session: Session, transfer_id: UUID) -> None:
         update(Chunk)
         .where(Chunk.transfer_id == transfer_id, Chunk.state != ChunkState.STORED)
         .values(state=ChunkState.WAITING, lease_until=None)
-        .execution_options(**_NO_SYNC)
+        .execution_options(**NO_SYNC)
     )
 
 

@@ -25,7 +25,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningInsert
 
 from models.act import Act
-from models.base import table_of
+from models.base import NO_SYNC, table_of
 from models.batch import at_once
 from models.continuation import Continuation
 from models.derivative import Derivative
@@ -36,7 +36,6 @@ MOST_PUBLICATIONS = 30
 """An outcome that could not be recorded so often (for a day and more) never will be."""
 
 _ROWS, _ACTS = table_of(Continuation), table_of(Act)
-_NO_SYNC = {"synchronize_session": False, "populate_existing": True}
 
 
 def add(
@@ -88,7 +87,7 @@ def _settling() -> Update:
         .where(Continuation.task_id == bindparam("of_task"), Continuation.settled_at.is_(None))
         .where(Transfer.id == Continuation.transfer_id, Transfer.state.in_(ENDED))
         .values(settled_at=func.now())
-        .execution_options(**_NO_SYNC)
+        .execution_options(**NO_SYNC)
     )
 
 
@@ -103,7 +102,7 @@ def hand_over(session: Session, transfer_id: UUID, heir_id: UUID, republish_seco
             publications=0,
             republish_at=func.now() + timedelta(seconds=republish_seconds),
         )
-        .execution_options(**_NO_SYNC)
+        .execution_options(**NO_SYNC)
     )
 
 
@@ -193,7 +192,7 @@ def due_cleanups(session: Session, *, limit: int, republish_seconds: float) -> S
         .where(Transfer.id.in_(at_once(late)))
         .values(republish_at=func.now() + age)
         .returning(Transfer.id)
-        .execution_options(**_NO_SYNC)
+        .execution_options(**NO_SYNC)
     ).all()
 
 
@@ -226,7 +225,7 @@ def _mark_sent(session: Session, late: Select[UUID], republish_seconds: float) -
         .where(Transfer.id.in_(at_once(late)))
         .values(republish_at=func.now() + timedelta(seconds=republish_seconds))
         .returning(Transfer.id)
-        .execution_options(**_NO_SYNC)
+        .execution_options(**NO_SYNC)
     ).all()
 
 
@@ -244,5 +243,5 @@ def _publish_again(
             republish_at=func.now() + func.make_interval(0, 0, 0, 0, 0, 0, wait),
         )
         .returning(Continuation)
-        .execution_options(**_NO_SYNC)
+        .execution_options(**NO_SYNC)
     ).all()

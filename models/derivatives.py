@@ -12,11 +12,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from argosy.errors import Error
+from models.base import NO_SYNC
 from models.batch import at_once
 from models.continuation import Continuation
 from models.derivative import Derivative, Making
-
-_NO_SYNC = {"synchronize_session": False, "populate_existing": True}
 
 Key = tuple[str, str]
 """A derivative's kind and its parameters, as the row has them."""
@@ -66,7 +65,7 @@ def ask_again(session: Session, transfer_id: UUID, agent_id: UUID, wanted: Itera
             republish_at=func.now(),
             updated_at=func.now(),
         )
-        .execution_options(**_NO_SYNC)
+        .execution_options(**NO_SYNC)
     )
 
 
@@ -101,7 +100,7 @@ def claim_derivatives(
             task_id=task_id,
         )
         .returning(Derivative)
-        .execution_options(**_NO_SYNC)
+        .execution_options(**NO_SYNC)
     ).all()
 
 
@@ -163,7 +162,7 @@ def waiting_for(
         .where(Derivative.id.in_(at_once(late)))
         .values(republish_at=func.now() + timedelta(seconds=republish_seconds))
         .returning(Derivative.transfer_id)
-        .execution_options(**_NO_SYNC)
+        .execution_options(**NO_SYNC)
     ).all()
     return session.scalars(
         select(Continuation)
@@ -188,7 +187,7 @@ def _change(session: Session, claimed: Sequence[Derivative], **values: Any) -> b
         .where(_held(claimed))
         .values(**values)
         .returning(Derivative.id)
-        .execution_options(**_NO_SYNC)
+        .execution_options(**NO_SYNC)
     ).all()
     return len(changed) == len(claimed)
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
-from sqlalchemy import and_, func, select, tuple_, update
+from sqlalchemy import Select, and_, func, select, tuple_, update
 from sqlalchemy.orm import Session
 
+from models.base import NO_SYNC
 from models.batch import at_once
 from models.chunk import DIGEST, Chunk, ChunkState
 from models.lane import Lane
 from models.transfer import State, Transfer
 from models.window import fill_window
-
-_NO_SYNC = {"synchronize_session": False, "populate_existing": True}
 
 
 def due_chunks(
@@ -46,7 +45,7 @@ def due_chunks(
         )
         .where(Transfer.id == Chunk.transfer_id)
         .returning(Chunk.transfer_id, Transfer.priority, Transfer.path, Chunk.number)
-        .execution_options(**_NO_SYNC)
+        .execution_options(**NO_SYNC)
     )
     return [(row.transfer_id, Lane(row.priority, row.path), row.number) for row in rows]
 
@@ -66,6 +65,17 @@ def due_windows(
     on its way waits, so that no ledger is read for it. `window` is the widest there is,
     `window_of` says an agent's.
     """
+    not_full = session.execute(_not_full(window, limit)).all()
+    return [
+        (transfer_id, Lane(priority, path), chunk)
+        for transfer_id, agent_id, priority, path in not_full
+        for chunk in fill_window(
+            session, transfer_id, window_of(session, agent_id), republish_seconds
+        )
+    ]
+
+
+def _not_full(window: int, limit: int) -> Select[UUID, UUID, str, str]:
     on_its_way = (
         select(
             Chunk.transfer_id,
@@ -77,7 +87,7 @@ def due_windows(
         .subquery()
     )
     number, parts = (func.coalesce(column, 0) for column in on_its_way.c[1:])
-    not_full = (
+    return (
         select(Transfer.id, Transfer.agent_id, Transfer.priority, Transfer.path)
         .outerjoin(on_its_way, on_its_way.c.transfer_id == Transfer.id)
         .where(Transfer.state == State.MOVING, Transfer.chunks_left > number, parts < window)
@@ -85,13 +95,6 @@ def due_windows(
         .limit(limit)
         .with_for_update(of=Transfer, skip_locked=True)
     )
-    return [
-        (transfer_id, Lane(priority, path), chunk)
-        for transfer_id, agent_id, priority, path in session.execute(not_full).all()
-        for chunk in fill_window(
-            session, transfer_id, window_of(session, agent_id), republish_seconds
-        )
-    ]
 
 
 def expired_leases(session: Session) -> int:

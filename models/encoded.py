@@ -13,12 +13,11 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from models.base import NO_SYNC
 from models.chunk import DIGEST, Chunk, ChunkState
 from models.ledger import lay_out
 from models.transfer import State, Transfer
 from models.window import open_window
-
-_NO_SYNC = {"synchronize_session": False, "populate_existing": True}
 
 
 def stored_etags(session: Session, transfer_id: UUID) -> dict[int, str]:
@@ -51,7 +50,7 @@ def enter_part(
         update(Transfer)
         .where(Transfer.id == claimed.transfer_id)
         .values(bytes_done=bytes_done, progress_at=func.now())
-        .execution_options(**_NO_SYNC)
+        .execution_options(**NO_SYNC)
     )
     return True
 
@@ -78,7 +77,7 @@ def store_plain(
         .where(Transfer.id == claimed.transfer_id, Transfer.state == State.MOVING)
         .values(part_count=count, chunks_left=count, **plain)
         .returning(Transfer)
-        .execution_options(**_NO_SYNC)
+        .execution_options(**NO_SYNC)
     ).one_or_none()
     if moving is None:
         return None

@@ -1,4 +1,4 @@
-"""The statements that write the audit: alone, or together with the change that they are about."""
+"""The statements that change a transfer and note it in the audit, or note something alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from sqlalchemy import (
     CTE,
     ColumnElement,
     Insert,
-    Interval,
     Select,
     String,
     bindparam,
@@ -24,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import aliased
 
-from models.base import table_of
+from models.base import from_now, table_of
 from models.event import Event
 from models.transfer import Transfer
 
@@ -42,26 +41,22 @@ def noting() -> Insert:
 
 
 @cache
-def changing(
-    names: tuple[str, ...], from_now: frozenset[str], *, by_epoch: bool
+def change_by_parameters(
+    names: tuple[str, ...], dated: frozenset[str], *, by_epoch: bool
 ) -> Select[Transfer]:
-    """As `change` to values that are parameters too, `new_` and the name of the column.
+    """As `change_to` values that are parameters too, `new_` and the name of the column.
 
-    Those of the names `from_now` are times from now on.
+    Those of the `dated` columns are times from now on.
     """
-    given = {name: _from_now(name) if name in from_now else _as_it_is(name) for name in names}
-    return change(given, by_epoch=by_epoch)
+    given = {name: from_now(f"new_{name}") if name in dated else _as_it_is(name) for name in names}
+    return change_to(given, by_epoch=by_epoch)
 
 
 def _as_it_is(name: str) -> ColumnElement[Any]:
     return bindparam(f"new_{name}", type_=_TRANSFERS.c[name].type)
 
 
-def _from_now(name: str) -> ColumnElement[Any]:
-    return func.now() + bindparam(f"new_{name}", type_=Interval())
-
-
-def change(values: Mapping[str, Any], *, by_epoch: bool) -> Select[Transfer]:
+def change_to(values: Mapping[str, Any], *, by_epoch: bool) -> Select[Transfer]:
     """The guarded UPDATE, and with it, if it wins, its events; returns the row as it is then.
 
     Parameters: `of_id`, `of_state` and, with `by_epoch`, `of_epoch` are the guard; `steps`,

@@ -11,13 +11,12 @@ from sqlalchemy import BigInteger, Interval, bindparam, case, func, update
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningUpdate
 
+from models.base import NO_SYNC
 from models.chunk import DIGEST, Chunk, ChunkState
 from models.chunk_claims import held, held_by
 from models.transfer import State, Transfer
 from models.transitions import advance
 from models.window import open_next
-
-_NO_SYNC = {"synchronize_session": False, "populate_existing": True}
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def _entering() -> ReturningUpdate[int]:
             stored_at=func.now(),
         )
         .returning(Chunk.number)
-        .execution_options(**_NO_SYNC)
+        .execution_options(**NO_SYNC)
     )
 
 
@@ -116,5 +115,5 @@ def _counting() -> ReturningUpdate[Transfer, bool]:
             progress_at=case((due, func.now()), else_=Transfer.progress_at),
         )
         .returning(Transfer, Transfer.progress_at == func.now())
-        .execution_options(**_NO_SYNC)
+        .execution_options(**NO_SYNC)
     )

@@ -15,6 +15,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, func, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
+from models.base import NO_SYNC
 from models.derivative import Derivative
 from models.following import forget_files
 from models.grants import revoke_of
@@ -26,7 +27,6 @@ from models.transitions import expire
 
 RENEWED = "file.renewed"
 """The event of a file that was stored anew, and so stays."""
-_NO_SYNC = {"synchronize_session": False, "populate_existing": True}
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def _claim(
             worker=worker,
         )
         .returning(Transfer)
-        .execution_options(**_NO_SYNC)
+        .execution_options(**NO_SYNC)
     ).all()
     return {row.id: row for row in rows}
 
@@ -105,7 +105,7 @@ def hold_on(session: Session, rows: Collection[Transfer], lease_seconds: float) 
         .where(_still(rows))
         .values(lease_until=func.now() + timedelta(seconds=lease_seconds))
         .returning(Transfer.id)
-        .execution_options(**_NO_SYNC)
+        .execution_options(**NO_SYNC)
     )
     return frozenset(kept)
 

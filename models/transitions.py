@@ -12,8 +12,8 @@ from sqlalchemy import (
     Boolean,
     ClauseElement,
     Integer,
-    Interval,
     Select,
+    TableValuedAlias,
     Uuid,
     bindparam,
     cast,
@@ -29,12 +29,10 @@ from sqlalchemy.orm import QueryableAttribute, Session
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from argosy.errors import BY_CODE, AccessError, Error, TransferError
+from models.base import NO_SYNC, from_now, is_free
 from models.event import Event, Outcome
-from models.noting import COLUMNS, change, changing, noting
+from models.noting import COLUMNS, change_by_parameters, change_to, noting
 from models.transfer import ENDED, TRANSITIONS, State, Transfer
-
-_NO_SYNC = {"synchronize_session": False, "populate_existing": True}
-
 
 _NOTHING = {**dict.fromkeys(COLUMNS), "outcome": Outcome.OK}
 
@@ -107,12 +105,12 @@ def _change(
 ) -> tuple[Select[Transfer], dict[str, Any]]:
     """The statement of a change and its parameters; built anew where a value is an expression."""
     by_epoch = "of_epoch" in given
-    from_now = frozenset(name for name, value in values.items() if isinstance(value, timedelta))
+    dated = frozenset(name for name, value in values.items() if isinstance(value, timedelta))
     if any(isinstance(value, ClauseElement | QueryableAttribute) for value in values.values()):
-        dated = {name: func.now() + values[name] for name in from_now}
-        return change({**values, **dated}, by_epoch=by_epoch), given
+        times = {name: func.now() + values[name] for name in dated}
+        return change_to({**values, **times}, by_epoch=by_epoch), given
     bound = {f"new_{name}": value for name, value in values.items()}
-    return changing(tuple(values), from_now, by_epoch=by_epoch), {**given, **bound}
+    return change_by_parameters(tuple(values), dated, by_epoch=by_epoch), {**given, **bound}
 
 
 def _step(
@@ -142,13 +140,7 @@ def expire(
     Each only while the claim with which it was read stands; when it was completed stays as it
     was. Returns those that are expired now.
     """
-    columns = column("id", Uuid), column("epoch", Integer), column("tombstone", JSONB)
-    many = func.unnest(
-        cast([file.id for file in files], ARRAY(Uuid)),
-        cast([file.epoch for file in files], ARRAY(Integer)),
-        cast([dict(tombstones[file.id]) for file in files], ARRAY(JSONB)),
-    )
-    given = many.table_valued(*columns, name="given").render_derived()
+    given = _claims_on(files, tombstones)
     moved = frozenset(
         session.scalars(
             update(Transfer)
@@ -156,7 +148,7 @@ def expire(
             .where(Transfer.state == State.COMPLETED)
             .values(state=State.EXPIRED, lease_until=None, attempts=0, tombstone=given.c.tombstone)
             .returning(Transfer.id)
-            .execution_options(**_NO_SYNC)
+            .execution_options(**NO_SYNC)
         )
     )
     steps = [
@@ -167,6 +159,19 @@ def expire(
     if steps:
         session.execute(insert(Event), steps)
     return moved
+
+
+def _claims_on(
+    files: Collection[Transfer], tombstones: Mapping[UUID, Mapping[str, Any]]
+) -> TableValuedAlias:
+    """As a table: of each file the id, the epoch of its claim, and what its stone is to say."""
+    columns = column("id", Uuid), column("epoch", Integer), column("tombstone", JSONB)
+    many = func.unnest(
+        cast([file.id for file in files], ARRAY(Uuid)),
+        cast([file.epoch for file in files], ARRAY(Integer)),
+        cast([dict(tombstones[file.id]) for file in files], ARRAY(JSONB)),
+    )
+    return many.table_valued(*columns, name="given").render_derived()
 
 
 def _outcome(to: State, code: str | None) -> Outcome:
@@ -201,12 +206,11 @@ def claim(
 
 @cache
 def _claiming(states: frozenset[State]) -> ReturningUpdate[Transfer]:
-    free = or_(Transfer.lease_until.is_(None), Transfer.lease_until < func.now())
-    lease_end = func.now() + bindparam("lease", type_=Interval())
+    lease_end = from_now("lease")
     return (
         update(Transfer)
         .where(Transfer.id == bindparam("of_id"), Transfer.state.in_(states))
-        .where(or_(free, bindparam("takeover", type_=Boolean())))
+        .where(or_(is_free(Transfer.lease_until), bindparam("takeover", type_=Boolean())))
         .values(
             epoch=Transfer.epoch + 1,
             attempts=Transfer.attempts + 1,
@@ -216,7 +220,7 @@ def _claiming(states: frozenset[State]) -> ReturningUpdate[Transfer]:
             started_at=func.coalesce(Transfer.started_at, func.now()),
         )
         .returning(Transfer)
-        .execution_options(**_NO_SYNC)
+        .execution_options(**NO_SYNC)
     )
 
 
@@ -229,7 +233,7 @@ def renew(session: Session, transfer: Transfer, lease_seconds: float) -> bool:
         .where(Transfer.state == transfer.state)
         .values(lease_until=lease_end, republish_at=lease_end)
         .returning(Transfer.id)
-        .execution_options(**_NO_SYNC)
+        .execution_options(**NO_SYNC)
     )
     return result.one_or_none() is not None
 
@@ -287,7 +291,7 @@ def release(
             attempts=Transfer.attempts - (1 if blameless else 0),
         )
         .returning(Transfer.id)
-        .execution_options(**_NO_SYNC)
+        .execution_options(**NO_SYNC)
     )
     if result.one_or_none() is not None and (tried or not last_put_back(session, transfer)):
         detail = {"code": error.code, "message": error.message, "retry_in": round(retry_in, 1)}
@@ -321,7 +325,7 @@ def clean_again(session: Session, transfer_id: UUID) -> bool:
         .where(Transfer.id == transfer_id, Transfer.state.in_((State.FAILED, State.CANCELLED)))
         .values(cleaned_at=None, lease_until=None, epoch=Transfer.epoch + 1)
         .returning(Transfer.id)
-        .execution_options(**_NO_SYNC)
+        .execution_options(**NO_SYNC)
     )
     return result.one_or_none() is not None
 

@@ -9,10 +9,9 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select, union_all, update
 from sqlalchemy.orm import Session
 
+from models.base import NO_SYNC
 from models.batch import at_once
 from models.chunk import DIGEST, Chunk, ChunkState
-
-_NO_SYNC = {"synchronize_session": False, "populate_existing": True}
 
 
 def open_window(
@@ -47,7 +46,7 @@ def empty_window(session: Session, transfer_id: UUID) -> None:
         update(Chunk)
         .where(Chunk.transfer_id == transfer_id, Chunk.number.in_(at_once(nobodys)))
         .values(state=ChunkState.WAITING, lease_until=None)
-        .execution_options(**_NO_SYNC)
+        .execution_options(**NO_SYNC)
     )
 
 
@@ -95,5 +94,5 @@ def _open(
             republish_at=func.now() + timedelta(seconds=republish_seconds),
         )
         .returning(Chunk.number)
-        .execution_options(**_NO_SYNC)
+        .execution_options(**NO_SYNC)
     ).all()

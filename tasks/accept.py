@@ -29,7 +29,8 @@ from tasks.requests import (
     UploadManyRequest,
     UploadRequest,
 )
-from tasks.sender import Sender, known, parsed, refusing, require_agent
+from tasks.sender import Sender, require_agent
+from tasks.serve import serve
 from tasks.sharing import share
 from tasks.steps import AutoStep, documents_of
 from tasks.tracing import asked_in_trace
@@ -48,13 +49,9 @@ def accept(task: RequestTask, kind: type[AnyRequest], **arguments: Any) -> Trans
     InvalidReference, IdempotencyConflict; and Ignore where the refusal must not
     be recorded as the result of the task id, because that is another transfer's.
     """
-    with refusing(task):
-        sender = known(task)
-        request = parsed(task, kind, **arguments)
-        transfer = fleet().transact(lambda session: _enter(session, sender, request))
-    task.request.acting_for = sender.agent_id
+    transfer = serve(task, kind, _enter, **arguments)
     structlog.contextvars.bind_contextvars(transfer_id=str(transfer.id))
-    log.info("request.accepted", agent_id=str(sender.agent_id))
+    log.info("request.accepted", agent_id=str(task.request.acting_for))
     return transfer
 
 

@@ -24,7 +24,9 @@ def serve(
 ) -> Answer:
     """What `work` makes of the request of a message; from then on the task acts for its sender.
 
-    Raises what `accept` raises, and what `work` raises; a refusal is recorded.
+    A refusal is recorded. Raises NotSignedIn, InvalidToken, AccessDenied, InvalidRequest,
+    InvalidReference, and what `work` raises; and Ignore where the refusal must not become the
+    result of the task id, because that is another request's.
     """
     with refusing(task):
         sender = known(task)

@@ -47,7 +47,7 @@ from argosy.storage.checksum import Checksums, digest_blocks
 from argosy.storage.parts import part_size_for
 from argosy.storage.s3 import ObjectStore
 
-_WAY = "upload"
+_KIND = "upload"
 
 
 def upload(
@@ -144,11 +144,11 @@ class _Upload:
         usual = account.settings.chunk_threshold
         if "chunk_threshold" in account.settings.model_fields_set or self._call.parallel == 1:
             return usual
-        return account.streams.at_once(_WAY, usual, self._call.part_size)
+        return account.streams.at_once(_KIND, usual, self._call.part_size)
 
     def _stream(self, size: int) -> AbstractContextManager[None]:
         """Within it, so many bytes go up in one stream."""
-        return self._call.account.streams.measured(_WAY, size)
+        return self._call.account.streams.measured(_KIND, size)
 
     def _tell(self) -> None:
         begun, wanted = self._begun, self._wanted

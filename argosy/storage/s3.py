@@ -89,8 +89,9 @@ class ObjectStore:
         """Store a whole object (PutObject) and return its ETag. An existing one is replaced.
 
         The ETag is compared with `md5` (hexadecimal), or without it with the MD5 of the
-        bytes sent, computed on the way; an ETag that is no MD5 (see `etag_agrees`) is
-        taken as it is. Raises TransitCorruption, ObjectTooLarge, TypeNotAllowed,
+        bytes sent, computed on the way; a composite one with the MD5s of the parts that
+        Storage makes of a large body (see `slices`). One that says nothing of these bytes
+        is taken as it is. Raises TransitCorruption, ObjectTooLarge, TypeNotAllowed,
         SourceChanged.
         """
         call = Call("put", "PUT", bucket, key, headers=_described(content_type, metadata))

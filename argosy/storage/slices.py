@@ -1,7 +1,8 @@
 """One PUT of a large body, of which Storage makes parts of its own on its way to an S3.
 
 The ETag is then that of those parts. Their MD5s are taken while the body is sent, unless an
-endpoint is known to leave bodies whole; where it cuts them otherwise, the body is read again.
+endpoint is known to leave bodies whole; where it cuts them otherwise, the body is read again,
+and the size of its parts kept for the next one.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ def agrees_in_slices(url: str, etag: str, body: Body, md5: str, sent: SentDigest
     """Whether a composite ETag is that of a body whose MD5 is `md5`, of which `sent` was sent.
 
     Unless what was sent says so, the body is read once more, and must still have that MD5.
-    None where the ETag speaks of parts of a size that nobody uses. Raises what reading raises.
+    None where the ETag speaks of no parts, or of a size that nobody uses. Raises what reading
+    raises.
     """
     if sent.md5 == md5 and etag_agrees(etag, part_md5s=sent.slice_md5s or None):
         return True

@@ -2,6 +2,8 @@
 
 A file in one piece goes by one connection, and no faster than that. Where a connection is
 narrow, parts by several of them are faster; where it is not, they cost requests and commits.
+What is measured has moved beside whatever else was on the line, parts of the same file among it:
+on a line that is shared this errs towards parts.
 """
 
 from __future__ import annotations
