@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -24,7 +24,7 @@ from .scripted import ScriptedServer, stored
 
 MIB = 1 << 20
 DESCRIBED: dict[str, Any] = {"content_type": "text/plain", "metadata": {}}
-CONTENT = os.urandom(MIB) * 17
+CONTENT = random.Random(17).randbytes(MIB) * 17
 MD5 = hashlib.md5(CONTENT).hexdigest()
 
 
