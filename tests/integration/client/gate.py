@@ -73,6 +73,8 @@ class Gate:
         self.drops_held = False
         """Whether what was held is lost with its sender, and not what lay in sockets passed on."""
         self._listener = socket.create_server(("127.0.0.1", 0))
+        # What is held is held at its sender, and not in a buffer that takes the rest of a part.
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BLOCK)
         self._start(self._accept)
 
     @property
