@@ -32,10 +32,11 @@ def together(
     try:
         yield _in_order([(item, pool.submit(work, item)) for item in items])
     except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)  # first: who is called off begins no other
         off.set()
         raise
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown()
 
 
 def _done(work: Callable[[Item], Answer], item: Item) -> Future[Answer]:
