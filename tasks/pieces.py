@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argosy.settings import S3_MAX_PART_BYTES, S3_MIN_PART_BYTES
+from argosy.sizes import S3_MAX_PART_BYTES, S3_MIN_PART_BYTES
 from argosy.storage.parts import grown_part_size, part_size_for
 from models import Transfer
 from tasks.fleet import fleet
