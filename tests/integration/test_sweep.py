@@ -22,6 +22,7 @@ from tests.integration.expiring import (
     end,
     events,
     let_expire,
+    let_none_be_over,
     live,
     many,
     now,
@@ -31,6 +32,11 @@ from tests.integration.expiring import (
     terms,
     would_go,
 )
+
+
+@pytest.fixture(autouse=True)
+def only_ours(deployment: Deployment) -> None:
+    let_none_be_over(deployment)
 
 
 @pytest.fixture
