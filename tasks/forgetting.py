@@ -30,6 +30,7 @@ from models.forgetting import (
     history_days,
 )
 from tasks.fleet import fleet
+from tasks.leaving import leaving
 
 log = structlog.get_logger(__name__)
 
@@ -76,7 +77,10 @@ class Counts:
 
 @dataclass
 class Forgetting:
-    """One round, which begins further batches for `seconds`; `after` is where it begins."""
+    """One round, which begins further batches for `seconds`, unless its worker has to go before.
+
+    `after` is where it begins.
+    """
 
     seconds: float = float("inf")
     after: Place | None = None
@@ -134,7 +138,7 @@ class Forgetting:
         return fleet().transact(lambda session: forget_events(session, last))
 
     def _is_late(self) -> bool:
-        return time.monotonic() > self._until
+        return leaving.now or time.monotonic() > self._until
 
 
 def _all(work: Callable[[Session], int]) -> int:

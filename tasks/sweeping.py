@@ -19,6 +19,7 @@ from models import rounds
 from models.overdue import Overdue, Position, Terms
 from models.sweep import Batch, claim_batch, finish, hold_on
 from tasks.fleet import fleet
+from tasks.leaving import leaving
 from tasks.removal import remove
 
 log = structlog.get_logger(__name__)
@@ -61,7 +62,8 @@ Heard = Callable[[Overdue], None]
 class Sweep:
     """One round. `worker` claims; `heard` is told of each file that is gone.
 
-    `seconds` is how long it begins further batches, and `after` where it begins.
+    `seconds` is how long it begins further batches, unless its worker has to go before; `after`
+    is where it begins.
     """
 
     worker: str
@@ -95,7 +97,7 @@ class Sweep:
             self._note(number, ended=False)
             if self._failures >= MOST_FAILURES:
                 return None
-            if time.monotonic() > until:
+            if leaving.now or time.monotonic() > until:
                 return self.after
         return None
 

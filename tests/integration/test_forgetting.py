@@ -18,6 +18,7 @@ from models import Act, Continuation, DeadLetter, Derivative, Pin, Round
 from models.forgetting import BATCH, forget_transfers
 from tasks import forgetting
 from tasks.forgetting import Forgetting, Place
+from tasks.leaving import leaving
 from tasks.messages import INTERNAL
 from tasks.seal import SEAL_HEADER, seal
 from tests.deployment import AgentInTest, Deployment, until
@@ -254,6 +255,18 @@ def test_a_round_that_is_late_says_where_to_go_on(
     assert len(set(seen)) == len(seen)
     assert left_to(deployment, agent) == (1, 1)
     assert left_of(deployment, kept) == (1, 1, 1)
+
+
+def test_a_worker_that_has_to_go_stops_between_two_batches(
+    deployment: Deployment, agent: AgentInTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enter_many(deployment, agent, BATCH + 50)
+    with monkeypatch.context() as told:
+        told.setattr(leaving, "now", True)
+        place = Forgetting().run()
+    assert place is not None
+    assert Forgetting(after=place).run() is None
+    assert left_to(deployment, agent) == (0, 0)
 
 
 def test_what_one_has_locked_another_leaves_out(deployment: Deployment, agent: AgentInTest) -> None:

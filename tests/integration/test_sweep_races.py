@@ -23,7 +23,8 @@ from models import State
 from models.database import make_engine, make_sessions
 from models.retention import hold
 from models.sweep import Batch, claim_batch, finish, hold_on
-from tasks import transfer
+from tasks import removal, sweeping, transfer
+from tasks.leaving import leaving
 from tests.conftest import RESULT_SECONDS
 from tests.deployment import ARGOSY, Deployment, deployed, remote, until
 from tests.integration.client.gate import Gate, Passing, answer, gate_to
@@ -39,6 +40,7 @@ from tests.integration.expiring import (
     sweep,
     terms,
 )
+from tests.integration.reconciling import fleet_of
 
 pytestmark = pytest.mark.skipif(remote(), reason="its rows of Storage have no objects")
 
@@ -259,6 +261,23 @@ def test_an_interrupted_round_has_said_what_it_did(
     row = deployment.query("SELECT * FROM argosy.rounds WHERE name = 'sweep' ORDER BY id")[-1]
     assert (row.ended_at, row.counts["removed"]) == (None, 500)
     until(lambda: sweep(deployment, **SHORT).counts["removed"] == 200, what="the next sweep")
+    assert deployment.objects(owner.agent) == []
+
+
+def test_a_worker_that_has_to_go_stops_between_two_batches(
+    deployment: Deployment, owner: Requester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many(deployment, owner.agent, 700)
+    here = fleet_of(deployment)
+    for module in (sweeping, removal):
+        monkeypatch.setattr(module, "fleet", lambda: here)
+    monkeypatch.setattr(leaving, "now", True)
+    first = sweeping.Sweep("w")
+    more = first.run()
+    assert (more is not None, first.counts.removed) == (True, 500)
+    second = sweeping.Sweep("w", after=more)
+    second.run()
+    assert second.counts.removed == 200
     assert deployment.objects(owner.agent) == []
 
 
