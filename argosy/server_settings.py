@@ -8,7 +8,7 @@ from jwt import PyJWK, PyJWTError
 from pydantic import Field, SecretStr
 
 from argosy.base_settings import ArgosySettings
-from argosy.setting_types import DatabaseUrl, HttpUrl
+from argosy.setting_types import BrokerUrl, DatabaseUrl, HttpUrl
 
 
 def _check_jwk(text: str) -> None:
@@ -51,6 +51,11 @@ class ServerSettings(ArgosySettings):
         repr=False,
         description="RabbitMQ's management API with user and password: "
         "`argosy agents` makes each agent a user of its own there, and Flower shows its queues.",
+    )
+    agent_broker: BrokerUrl | None = Field(
+        None,
+        description="RabbitMQ as agents reach it, in the `BROKER_URL` that `argosy agents` prints, "
+        "such as `amqps://broker.example.com/argosy`. `BROKER_URL` when not set.",
     )
 
     @property

@@ -69,16 +69,20 @@ def _with_user(url: str, user: str, password: str) -> str:
 
 
 class BrokerUsers:
-    """The users of one broker. Raises BrokerApiError when its API refuses or is away."""
+    """The users of one broker. Raises BrokerApiError when its API refuses or is away.
 
-    def __init__(self, api: BrokerApi) -> None:
+    `reached_at` is the broker's URL as agents have it, whatever user it names.
+    """
+
+    def __init__(self, api: BrokerApi, reached_at: str) -> None:
         self._api = api
+        self._reached_at = reached_at
 
     @classmethod
     def of(cls, settings: FleetSettings) -> Self | None:
         """Those of the fleet's broker; None where no API is named, or Valkey is the broker."""
         api = BrokerApi.of(settings)
-        return cls(api) if api else None
+        return cls(api, settings.agent_broker or settings.broker_url) if api else None
 
     def take_in(self, name: str) -> str:
         """Make the agent's user, or give it a new password; returns the agent's broker URL.
@@ -92,7 +96,7 @@ class BrokerUsers:
         for limit, value in _rules()["limits"].items():
             self._api.ask("PUT", f"user-limits/{user}/{limit}", {"value": value})
         self._end_connections(user)
-        return url_for(self._api.broker_url, user, password)
+        return url_for(self._reached_at, user, password)
 
     def grant(self, name: str) -> bool:
         """Give it its permissions; False when it has no user."""

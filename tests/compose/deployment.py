@@ -46,6 +46,7 @@ class Deployment:
         subprocess.run([sys.executable, make, data], check=True)
         self.environment = dict(LINE.findall(self._env.read_text()))
         own = {name: str(ports.take()) for name in PORTS}
+        own["PUBLIC_BROKER"] = "amqp://rabbitmq:5672/argosy"  # agents are containers beside it
         self.environment |= own
         with self._env.open("a") as file:
             file.writelines(f"{name}={value}\n" for name, value in own.items())

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Barrier
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import httpx
@@ -144,6 +145,19 @@ def test_add(operator: Operator, name: str) -> None:
     session = operator.sign_in(name, told["ARGOSY_AGENT_KEY"]).json()
     assert session["user"]["id"] == str(row.id)
     assert operator.audit(name) == ["added"]
+
+
+def test_agents_reach_the_broker_by_a_name_of_their_own(operator: Operator, name: str) -> None:
+    public = "amqps://broker.example.com:5671/argosy;amqps://fleet:secret@other.example.com/argosy"
+    told = printed(operator.run("add", name, ARGOSY_AGENT_BROKER=public))
+    first, second = map(urlsplit, told["BROKER_URL"].split(";"))
+    assert {first.username, second.username} == {user_of(name)}
+    assert first.password == second.password
+    hosts = (first.hostname, first.port, second.hostname)
+    assert hosts == ("broker.example.com", 5671, "other.example.com")
+    own = urlsplit(operator.settings.broker_url)
+    login = f"{first.username}:{first.password}@{own.hostname}:{own.port}"
+    connect(own._replace(netloc=login).geturl())
 
 
 def test_a_secret_is_in_no_row(operator: Operator, name: str) -> None:

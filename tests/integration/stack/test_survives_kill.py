@@ -80,7 +80,7 @@ def test_rabbitmq(stack: Stack, durable_queue: kombu.Queue) -> None:
 
 def test_agents_broker_users(stack: Stack) -> None:
     api = BrokerApi(stack.operator_environment["ARGOSY_BROKER_API"], stack.broker_url)
-    users = BrokerUsers(api)
+    users = BrokerUsers(api, stack.broker_url)
     urls = {name: users.take_in(name) for name in ("kept", "shut-out")}
     assert [users.grant(name) for name in urls] == [True, True]
     users.shut_out("shut-out")
