@@ -39,6 +39,11 @@ class Begun:
         self.outdated = None if self.is_old else found
         """An upload of what the file was before, to be given up."""
         self.header = found if found and self.is_old else fresh
+        self.is_taken_up = self.is_old
+        """Whether an earlier call may have told the fleet of it, whatever the journal says."""
+
+    def begin(self) -> None:
+        """Note what is to be made, unless an earlier call has; what is outdated is forgotten."""
         if not self.is_old:
             self._write()
 
@@ -62,6 +67,11 @@ class Begun:
         """Those of the parts that are there, in order; None where there are to be none."""
         in_order = [etag for _, etag in sorted(self.journal.parts.items())]
         return in_order if self.header.part_size else None
+
+    @property
+    def part_hashes(self) -> list[int | None]:
+        """XXH3 of each part that is there, as it was sent; None where an older client sent it."""
+        return [self.journal.hashes.get(number) for number in self.journal.parts]
 
     @property
     def missing(self) -> list[tuple[int, int, int]]:
@@ -88,7 +98,7 @@ class Begun:
 
     def replace(self) -> None:
         """What was stored is gone: another transfer begins."""
-        self.header, self.is_old = self._fresh, False
+        self.header, self.is_old, self.is_taken_up = self._fresh, False, False
         self._write()
 
     def start_anew(self) -> None:

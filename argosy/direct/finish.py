@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
-from argosy.direct.call import UploadCall
+from argosy.deadline import Deadline
+from argosy.direct.call import LAST_WORDS, UploadCall
 from argosy.direct.wanted import Wanted
 from argosy.errors import (
     AccessDenied,
@@ -18,6 +20,7 @@ from argosy.errors import (
     ObjectNotFound,
     ObjectTooLarge,
     QuotaExceeded,
+    TransferNotFound,
     TypeNotAllowed,
 )
 from argosy.storage.checksum import Checksums, etag_agrees
@@ -89,6 +92,21 @@ def verified(
     return head.etag
 
 
+def is_unknown(call: UploadCall, identity: UUID) -> bool:
+    """Whether the fleet knows no such file: then nobody misses its object.
+
+    A journal that says nothing of it proves nothing: after a power cut its last lines may be
+    missing, and a folder may be restored from a copy. False where the fleet does not answer.
+    """
+    try:
+        call.fleet.ask("status", str(identity), deadline=Deadline(LAST_WORDS.deadline_seconds))
+    except TransferNotFound:
+        return True
+    except Error as error:
+        _tell_of_rest(identity, error)
+    return False
+
+
 def remove(
     call: UploadCall, wanted: Wanted, upload_id: str | None = None, *, whole: bool = False
 ) -> None:
@@ -103,6 +121,8 @@ def remove(
         if whole:
             store.delete(wanted.bucket, wanted.path)
     except Error as error:
-        log.warning(
-            "upload.left_behind", extra={"transfer_id": str(wanted.id), "reason": str(error)}
-        )
+        _tell_of_rest(wanted.id, error)
+
+
+def _tell_of_rest(identity: UUID, error: Error) -> None:
+    log.warning("upload.left_behind", extra={"transfer_id": str(identity), "reason": str(error)})

@@ -47,9 +47,10 @@ class Journal(Closing):
     """The journal of one transfer: its header, and the parts that are there.
 
     `header` is {} when there is nothing to go on with; `parts` has the ETag (or "") of each
-    part that is there, by its number. Where no file can be kept (`is_kept` is False: the
-    folder is not usable, or another call is at the same transfer) everything works, and
-    is forgotten with the process. Any number of threads may note parts.
+    part that is there, by its number, and `hashes` the XXH3 of those that were hashed. Where
+    no file can be kept (`is_kept` is False: the folder is not usable, or another call is at
+    the same transfer) everything works, and is forgotten with the process. Any number of
+    threads may note parts.
     """
 
     def __init__(self, file: int | None = None, path: Path | None = None) -> None:
@@ -61,6 +62,7 @@ class Journal(Closing):
         """Whether another process could go on with it."""
         self.header: dict[str, Any] = {}
         self.parts: dict[int, str] = {}
+        self.hashes: dict[int, int] = {}
         if file is not None:
             _held.add(file)
             self._read(file)
@@ -88,7 +90,7 @@ class Journal(Closing):
     def begin(self, header: Mapping[str, Any]) -> None:
         """Forget what was there: a transfer begins. `header` is JSON."""
         with self._lock:
-            self.header, self.parts = dict(header), {}
+            self.header, self.parts, self.hashes = dict(header), {}, {}
             self._write({"header": self.header}, anew=True)
 
     def amend(self, **facts: Any) -> None:
@@ -97,16 +99,17 @@ class Journal(Closing):
             self.header.update(facts)
             self._write({"header": facts})
 
-    def note(self, number: int, etag: str) -> None:
+    def note(self, number: int, etag: str, xxh3: int | None = None) -> None:
         """A part is there."""
+        fact = {"part": number, "etag": etag} | ({} if xxh3 is None else {"xxh3": xxh3})
         with self._lock:
-            self.parts[number] = etag
-            self._write({"part": number, "etag": etag})
+            self._take_in(fact)
+            self._write(fact)
 
     def remove(self) -> None:
         """The transfer needs it no more."""
         with self._lock:
-            self.header, self.parts = {}, {}
+            self.header, self.parts, self.hashes = {}, {}, {}
             self._discard()
             self._close()
 
@@ -142,7 +145,8 @@ class Journal(Closing):
                 break
             self._size += len(line)
         os.ftruncate(file, self._size)
-        self.parts = self.parts if self.header else {}
+        if not self.header:
+            self.parts, self.hashes = {}, {}
 
     def _believe(self, line: bytes) -> bool:
         try:
@@ -150,10 +154,16 @@ class Journal(Closing):
             if "header" in fact:
                 self.header |= fact["header"]
             else:
-                self.parts[int(fact["part"])] = str(fact["etag"])
+                self._take_in(fact)
         except (ValueError, TypeError, KeyError):
             return False
         return True
+
+    def _take_in(self, fact: Mapping[str, Any]) -> None:
+        number = int(fact["part"])
+        if "xxh3" in fact:
+            self.hashes[number] = int(fact["xxh3"])
+        self.parts[number] = str(fact["etag"])
 
     def _write(self, fact: Mapping[str, Any], *, anew: bool = False) -> None:
         """Append a line. What the disk does not take is not noted: the transfer goes on."""

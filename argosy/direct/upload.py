@@ -22,7 +22,7 @@ from argosy.direct import stream
 from argosy.direct.begun import Begun, Header
 from argosy.direct.call import UploadCall
 from argosy.direct.compress import encoding_for, samples_of
-from argosy.direct.finish import Fate, complete, remove, verified
+from argosy.direct.finish import Fate, complete, is_unknown, remove, verified
 from argosy.direct.journal import Journal
 from argosy.direct.register import register
 from argosy.direct.source import Source, has_length, name_of, opened
@@ -36,7 +36,9 @@ from argosy.errors import (
     NotSignedIn,
     ObjectNotFound,
     QuotaExceeded,
+    SourceChanged,
     TransferCancelled,
+    TransitCorruption,
     UploadNotFound,
 )
 from argosy.fleet import Fleet
@@ -44,6 +46,7 @@ from argosy.options import UploadOptions
 from argosy.progress import Meter
 from argosy.reference import FileReference
 from argosy.storage.checksum import Checksums, digest_blocks
+from argosy.storage.part_hashes import HashedPart, PartHashes, are_of
 from argosy.storage.parts import part_size_for
 from argosy.storage.s3 import ObjectStore
 
@@ -154,7 +157,9 @@ class _Upload:
         begun, wanted = self._begun, self._wanted
         if old := begun.outdated:
             # Of one that nobody was told of, the whole object may be there too.
-            remove(self._call, old.wanted, old.upload_id, whole=old.stored is None)
+            is_unwanted = old.stored is None and is_unknown(self._call, old.wanted.id)
+            remove(self._call, old.wanted, old.upload_id, whole=is_unwanted)
+        begun.begin()
         self._call.meter.begin(
             str(wanted.id), wanted.name, self._source.size, done=begun.bytes_there
         )
@@ -181,21 +186,29 @@ class _Upload:
         return verified(self._call.store(), self._wanted, sums, self._begun.part_md5s)
 
     def _send_whole(self) -> Checksums:
-        source, wanted = self._source, self._wanted
+        source = self._source
         blocks = source.body(0, source.size).blocks()
         sums = digest_blocks(blocks, lambda _: self._call.deadline.check())
         source.check_unchanged()
         self._fate.sent = True
-        with self._stream(source.size):
+        try:
+            self._put(sums)
+        except TransitCorruption:
+            source.check_unchanged()  # then it is not the way that changes bytes
+            raise
+        return sums
+
+    def _put(self, sums: Checksums) -> None:
+        wanted, size = self._wanted, self._source.size
+        with self._stream(size):
             self._call.store().put(
                 wanted.bucket,
                 wanted.path,
-                source.body(0, source.size, self._call.moved),
+                self._source.body(0, size, self._call.moved),
                 content_type=wanted.content_type,
                 metadata=wanted.object_metadata(sums),
                 md5=sums.md5,
             )
-        return sums
 
     def _send_parts(self) -> Checksums:
         """The parts that are missing; an upload that Storage has forgotten starts anew."""
@@ -220,13 +233,15 @@ class _Upload:
 
     def _send_missing(self) -> Checksums:
         upload_id = self._begun.header.upload_id or self._create()
+        hashes = PartHashes(self._begun.part_size)
         with Team(self._call.deadline, self._call.parallel) as team:
-            digest = team.submit_beside(partial(self._digest, team))
+            digest = team.submit_beside(partial(self._digest, team, hashes))
             store = self._call.store(team)
             for place in self._begun.missing:
                 team.submit(partial(self._send_part, team, store, upload_id, *place))
         sums: Checksums = digest.result()
         self._source.check_unchanged()
+        self._check_tied(hashes)
         self._fate.sent = True
         part_md5s = self._begun.part_md5s or []
         complete(self._call.store(), self._wanted, upload_id, part_md5s, sums)
@@ -243,9 +258,17 @@ class _Upload:
         self._begun.created(upload_id)
         return upload_id
 
-    def _digest(self, team: Team) -> Checksums:
+    def _digest(self, team: Team, hashes: PartHashes) -> Checksums:
         blocks = self._source.body(0, self._source.size).blocks()
-        return digest_blocks(blocks, lambda _: team.check())
+        return digest_blocks(hashes.through(blocks), lambda _: team.check())
+
+    def _check_tied(self, whole: PartHashes) -> None:
+        """Raise SourceChanged where the parts that are there are not what the checksums are of."""
+        if not are_of(self._begun.part_hashes, whole.folded):
+            raise SourceChanged(
+                "the bytes that were sent are not those that were hashed: something wrote to them "
+                "meanwhile"
+            )
 
     def _send_part(
         self, team: Team, store: ObjectStore, upload_id: str, number: int, start: int, length: int
@@ -259,19 +282,21 @@ class _Upload:
             if left:  # else only the answer is missing: without it the part is sent twice
                 team.check()
 
-        body = self._source.body(start, length, moved)
+        body = HashedPart(self._source.body(start, length, moved), number)
         bucket, path = self._wanted.bucket, self._wanted.path
         with self._stream(length):
             etag = store.upload_part(bucket, path, upload_id, number, body)
         self._source.check_unchanged()
-        self._begun.journal.note(number, etag)
+        self._begun.journal.note(number, etag, body.xxh3)
 
     def _leave(self, error: BaseException) -> None:
         """Keep what the next call can use; otherwise leave nothing."""
         begun = self._begun
         if begun.journal.is_kept and _is_open(error, is_told=self._fate.told):
             return
-        is_unwanted = self._fate.is_unwanted(error)
+        is_unwanted = self._fate.is_unwanted(error) and not (
+            begun.is_taken_up and not is_unknown(self._call, self._wanted.id)
+        )
         remove(self._call, self._wanted, begun.header.upload_id, whole=is_unwanted)
         begun.journal.remove()
 

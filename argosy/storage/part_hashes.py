@@ -82,5 +82,15 @@ def fold(hashes: Iterable[int]) -> int:
     return reduce(xor, hashes, 0)
 
 
+def are_of(sent: Iterable[int | None], folded: int) -> bool:
+    """Whether parts with these hashes are the file that came to `folded`.
+
+    True also where one of them was not hashed: nothing can be said then.
+    """
+    known = list(sent)
+    hashes = [one for one in known if one is not None]
+    return len(hashes) < len(known) or fold(hashes) == folded
+
+
 def _signed(made: xxh3_64) -> int:
     return int.from_bytes(made.digest(), "big", signed=True)

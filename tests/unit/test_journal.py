@@ -60,15 +60,16 @@ def test_what_was_noted_is_there_for_the_next(settings: AgentSettings) -> None:
     with _open(settings) as first:
         assert (first.header, first.parts, first.is_kept) == ({}, {}, True)
         first.begin({"id": "1", "ümlaut": ["x\ny"]})
-        first.note(2, "b")
+        first.note(2, "b", -(2**63))
         first.note(1, "")
         first.amend(stored=True)
     with _open(settings) as second:
         assert second.header == {"id": "1", "ümlaut": ["x\ny"], "stored": True}
         assert second.parts == {1: "", 2: "b"}
+        assert second.hashes == {2: -(2**63)}
         second.begin({"id": "2"})
     with _open(settings) as third:
-        assert (third.header, third.parts) == ({"id": "2"}, {})
+        assert (third.header, third.parts, third.hashes) == ({"id": "2"}, {}, {})
 
 
 def test_another_key_or_kind_is_another_journal(settings: AgentSettings) -> None:

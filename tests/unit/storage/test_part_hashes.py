@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argosy.storage.body import BytesBody
-from argosy.storage.part_hashes import HashedPart, PartHashes, fold
+from argosy.storage.part_hashes import HashedPart, PartHashes, are_of, fold
 from argosy.storage.parts import part_ranges
 
 
@@ -58,6 +58,15 @@ def test_parts_that_change_places() -> None:
     one, two = os.urandom(50), os.urandom(50)
     assert whole(one + two, 50, 64) != whole(two + one, 50, 64)
     assert whole(one + one, 50, 64) != 0, "equal parts must not cancel each other"
+
+
+def test_what_can_be_said() -> None:
+    content = os.urandom(100)
+    hashes, folded = sent(content, 30), whole(content, 30, 64)
+    assert are_of(hashes, folded)
+    assert not are_of(hashes[:-1], folded)
+    assert not are_of(hashes, folded + 1)
+    assert are_of([*hashes[:-1], None], folded + 1), "nothing can be said of one that is not known"
 
 
 def test_a_pass_begins_anew() -> None:
