@@ -39,7 +39,8 @@ def current_app(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture
 def spool(deployment: Deployment) -> Iterator[Path]:
-    """The spool folder, emptied afterwards."""
+    """The spool folder, empty: not every test that leaves a file there has this."""
+    deployment.clear_spool()
     yield deployment.spool
     deployment.clear_spool()
 

@@ -223,12 +223,12 @@ class Deployment:
         return path
 
     def clear_spool(self) -> None:
-        """Remove what the tests left in the spool."""
+        """Remove what the tests left in the spool, unless a worker is quicker."""
         for entry in self.spool.iterdir():
             if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
+                shutil.rmtree(entry, ignore_errors=True)
             else:
-                entry.unlink()
+                entry.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from models import Transfer
 from models.overdue import Terms
@@ -131,29 +132,29 @@ def many(
 ) -> list[str]:
     """As many files whose time is over: rows, and with `objects` their rows in Storage."""
     where = {"agent": owner.id, "bucket": deployment.settings.bucket, "count": count}
-    entered = _enter(deployment, where)
-    if objects:
-        deployment.query(
-            "INSERT INTO storage.objects (bucket_id, name, metadata) "
-            "SELECT bucket, object_name, '{\"size\": 7}' FROM argosy.transfers "
-            "WHERE agent_id = :agent RETURNING id",
-            agent=owner.id,
-        )
-    return entered
+
+    def enter(session: Session) -> list[str]:
+        entered = [str(id_) for id_ in session.scalars(text(_ROWS), where)]
+        if objects:
+            session.execute(text(_OBJECTS), where)
+        return entered
+
+    return deployment.transact(enter)  # in one: a sweep that ticks sees all of a file, or nothing
 
 
-def _enter(deployment: Deployment, where: dict[str, Any]) -> list[str]:
-    rows = deployment.query(
-        "INSERT INTO argosy.transfers (id, kind, state, agent_id, request_sha256, bucket, "
-        "object_name, name, content_type, path, size, ended_at, expires_at) "
-        "SELECT id, 'upload', 'completed', :agent, '', :bucket, "
-        "CAST(:agent AS text) || '/' || id || '/file.bin', 'file.bin', 'text/plain', '', 7, "
-        "now() + interval '1 day', now() - n * interval '1 millisecond' "
-        "FROM (SELECT gen_random_uuid() AS id, n FROM generate_series(1, :count) AS n) AS made "
-        "RETURNING id",
-        **where,
-    )
-    return [str(row.id) for row in rows]
+_ROWS = """
+INSERT INTO argosy.transfers (id, kind, state, agent_id, request_sha256, bucket,
+    object_name, name, content_type, path, size, ended_at, expires_at)
+SELECT id, 'upload', 'completed', :agent, '', :bucket,
+    CAST(:agent AS text) || '/' || id || '/file.bin', 'file.bin', 'text/plain', '', 7,
+    now() + interval '1 day', now() - n * interval '1 millisecond'
+FROM (SELECT gen_random_uuid() AS id, n FROM generate_series(1, :count) AS n) AS made
+RETURNING id
+"""
+_OBJECTS = """
+INSERT INTO storage.objects (bucket_id, name, metadata)
+SELECT bucket, object_name, '{"size": 7}' FROM argosy.transfers WHERE agent_id = :agent
+"""
 
 
 def live(

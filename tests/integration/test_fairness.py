@@ -15,7 +15,7 @@ from tests.conftest import MB, RESULT_SECONDS, Sender
 from tests.deployment import Deployment, deployed, until
 
 SLOTS = 4
-MANY = 80
+MANY = 160
 WORKERS = {"control": "--control", "bytes": "--no-control"}
 
 _ADMITTED_MEANWHILE = """
@@ -128,7 +128,10 @@ WHERE one.id = :one AND other.agent_id = :other AND other.created_at < one.creat
 def test_a_request_does_not_wait_behind_anothers_many(busy: Deployment, many: Sender) -> None:
     path = busy.make_file("one.bin", 1000)
     single = Sender(busy.add_agent())
-    busy.app.control.cancel_consumer(REQUESTS, reply=True)
+    until(
+        lambda: len(busy.app.control.cancel_consumer(REQUESTS, reply=True) or ()) == len(WORKERS),
+        what="both workers to have heard it",
+    )
     sent = [many.upload(path) for _ in range(REQUESTS_AT_ONCE)]
     quick = [single.upload(path), many.upload(path, priority="urgent")]
     assert not _count(busy, many, "true"), "somebody has read them before all were there"

@@ -22,7 +22,7 @@ def test_flower_shows_the_fleet_and_no_secret(
     flower = deployment.stack.start_flower()
     try:
         seen = _carry_until_seen(deployment, sender, flower.url)
-        workers = httpx.get(f"{flower.url}/workers?json=1", timeout=15).json()["data"]
+        workers = until(lambda: _both_workers(flower.url), what="both workers on its page")
         names = {task["name"] for task in seen.values()}
         broker = until(lambda: _broker_page(flower.url), what="the queues on the broker's page")
         pages = repr(seen) + httpx.get(f"{flower.url}/tasks", timeout=15).text + repr(workers)
@@ -30,13 +30,19 @@ def test_flower_shows_the_fleet_and_no_secret(
     finally:
         flower.stop()
     assert {"transfer.upload", "transfer.chunk", "transfer.digest"} <= names
-    assert {worker["hostname"].partition("@")[0] for worker in workers} >= {"one", "two"}
     for name, value in deployment.environment.items():
         if name.endswith(("KEY", "SECRET")):
             assert value not in pages, name
     for secret in (sender.headers["argosy_token"], sender.agent.key):
         assert secret not in pages
     assert deployment.stack.secrets.rabbitmq not in pages + broker + " ".join(command)
+
+
+def _both_workers(url: str) -> list[dict[str, Any]] | None:
+    """Flower shows a worker once it has heard an event of it."""
+    found: list[dict[str, Any]] = httpx.get(f"{url}/workers?json=1", timeout=15).json()["data"]
+    names = {worker["hostname"].partition("@")[0] for worker in found}
+    return found if names >= {"one", "two"} else None
 
 
 def _broker_page(url: str) -> str | None:

@@ -75,7 +75,9 @@ def test_progress_is_reported_to_the_byte(
     uploaded = sender.upload(deployment.make_file("cargo.bin", 400 * MB))
     uploaded.get(timeout=RESULT_SECONDS, on_message=lambda message: _note(message, seen))
     assert seen
-    assert seen == sorted(seen)
+    # Each process tells what it has entered itself: two may overtake each other on the way.
+    assert len(seen) == len(set(seen))
+    assert max(seen) <= 400 * MB
     assert deployment.transfer(uploaded.id).bytes_done == 400 * MB
 
 

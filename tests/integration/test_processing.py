@@ -238,10 +238,10 @@ def test_nothing_stays_of_a_file_that_is_deleted_while_it_is_compressed(
 ) -> None:
     reference = uploaded(sender, write_text(spool / "words.txt", 150 * MB))
     sent = transfer.compress.s(reference).apply_async(headers=sender.headers)
-    begun = "SELECT 1 FROM argosy.derivatives WHERE lease_until > now()"
-    until(lambda: deployment.query(begun), what="a copy in the making")
+    begun = "SELECT 1 FROM argosy.derivatives WHERE lease_until > now() AND transfer_id = :id"
+    until(lambda: deployment.query(begun, id=reference.id), what="a copy in the making")
     transfer.delete.s(reference).apply_async(headers=sender.headers).get(timeout=RESULT_SECONDS)
-    with pytest.raises((errors.ObjectNotFound, TimeoutError)):
-        sent.get(timeout=20)
+    with pytest.raises(errors.ObjectNotFound):
+        sent.get(timeout=RESULT_SECONDS)
     until(lambda: not deployment.objects(sender.agent), what="the end of all objects")
     assert not deployment.unfinished_uploads(sender.agent)

@@ -36,6 +36,7 @@ from tests.integration.reconciling import (
     looked,
     repaired,
 )
+from worker.agents import limit_agent
 from worker.deep import Deep
 from worker.repair import Busy, Outcome, Repair
 
@@ -96,6 +97,7 @@ def all_agree(deployment: Deployment) -> None:
 
 
 def _cancelled(deployment: Deployment, sender: Sender, source: Path) -> str:
+    limit_agent(deployment.settings, sender.agent.name, bytes_per_second=8 * MB)
     sent = sender.upload(source)
     until(lambda: deployment.query("SELECT 1 FROM argosy.transfers WHERE id = :id", id=sent.id))
     transfer.cancel.apply_async((sent.id,), headers=sender.headers).get(timeout=RESULT_SECONDS)

@@ -30,6 +30,7 @@ from argosy.reference import FileReference
 from tasks import transfer
 from tests.conftest import MB, RESULT_SECONDS, Sender
 from tests.deployment import ARGOSY, AgentInTest, Deployment, until
+from worker.agents import limit_agent
 
 
 class Captain(Sender):
@@ -191,6 +192,7 @@ def test_a_retry_that_failed_is_retried_for_the_first_caller_too(
 def test_a_cancelled_transfer_is_done_over_again(
     deployment: Deployment, captain: Captain, spool: Path
 ) -> None:
+    limit_agent(deployment.settings, captain.agent.name, bytes_per_second=24 * MB)
     source = deployment.make_file("large.bin", 136 * MB)
     result = captain.upload(source)
     until(

@@ -46,7 +46,7 @@ pytestmark = pytest.mark.skipif(remote(), reason="its rows of Storage have no ob
 
 FULL_BYTES = 30_000
 """Less than 500 names have, and more than 200."""
-SHORT = {"ARGOSY_LEASE_SECONDS": "1", "ARGOSY_STORAGE_DEADLINE_SECONDS": "1"}
+SHORT = {"ARGOSY_LEASE_SECONDS": "2", "ARGOSY_STORAGE_DEADLINE_SECONDS": "2"}
 """A claim that is soon over."""
 
 
@@ -241,7 +241,7 @@ def test_a_killed_sweep_loses_nothing(
     assert "is being removed" in _refusal(ASKED["pin"](owner, over, deployment))
     row = deployment.transfer(str(over.id))
     assert (row.state, row.lease_until is not None) == (State.COMPLETED, True)
-    until(lambda: sweep(deployment, **SHORT).ids == [str(over.id)], what="the next sweep")
+    until(lambda: sweep(deployment).ids == [str(over.id)], what="the next sweep")
     row = deployment.transfer(str(over.id))
     assert (row.state, row.lease_until, row.epoch) == (State.EXPIRED, None, 2)
     assert row.tombstone
@@ -260,7 +260,7 @@ def test_an_interrupted_round_has_said_what_it_did(
     sweeping.end(signal.SIGINT)
     row = deployment.query("SELECT * FROM argosy.rounds WHERE name = 'sweep' ORDER BY id")[-1]
     assert (row.ended_at, row.counts["removed"]) == (None, 500)
-    until(lambda: sweep(deployment, **SHORT).counts["removed"] == 200, what="the next sweep")
+    until(lambda: sweep(deployment).counts["removed"] == 200, what="the next sweep")
     assert deployment.objects(owner.agent) == []
 
 

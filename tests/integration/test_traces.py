@@ -116,7 +116,7 @@ def _complete(receiver: Receiver, trace_id: str) -> list[Span]:
         whole = {"transfer.upload", "transfer.reassemble"} <= names
         return spans if whole and chunks == set(range(1, CHUNKS + 1)) else None
 
-    return until(found, 20, what=f"a whole trace {trace_id} in {receiver.spans}") or []
+    return until(found, 60, what=f"a whole trace {trace_id} in {receiver.spans}") or []
 
 
 def test_an_agent_that_traces(traced: Deployment, receiver: Receiver) -> None:
