@@ -35,6 +35,18 @@ PAUSES = (0.0, 0.2, 1.0, 3.0)
 may only have met a connection that the broker had closed meanwhile."""
 
 
+class NotLetIn(AccessDenied):
+    """The broker does not know the agent's user, or not by this password: nothing was sent."""
+
+
+def not_let_in(url: str, error: amqp.AccessRefused | amqp.NotAllowed) -> NotLetIn:
+    """What it has said, and what to do."""
+    return NotLetIn(
+        f"RabbitMQ does not let {Connection(url).userid} in ({error.reply_text}): check "
+        "BROKER_URL, and that the agent is not disabled."
+    )
+
+
 class NotTaken(Exception):
     """The broker has certainly not taken a message; `error` says why."""
 
@@ -70,10 +82,7 @@ class Address:
         except (amqp.AccessRefused, amqp.NotAllowed) as error:
             if "limit" in str(error.reply_text):  # of connections: others will end
                 raise
-            raise AccessDenied(
-                f"RabbitMQ does not let {wanted.userid} in ({error.reply_text}): check BROKER_URL, "
-                "and that the agent is not disabled."
-            ) from None
+            raise not_let_in(self.url, error) from None
 
     @property
     def vouched(self) -> dict[str, str]:

@@ -19,6 +19,7 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from argosy.auth import TOKEN_HEADER
+from argosy.broker import not_let_in
 from argosy.deadline import Deadline
 from argosy.errors import BY_CODE, Error, FleetUnavailable, InternalError
 from argosy.settings import AgentSettings
@@ -107,6 +108,8 @@ class Fleet:
                 f"The broker cannot be reached ({type(error).__name__}): check BROKER_URL, or try "
                 "again later."
             ) from error
+        except (amqp.AccessRefused, amqp.NotAllowed) as error:
+            raise not_let_in(self._settings.broker_url, error) from error
         except amqp.NotFound as error:  # a new broker, or one that has lost what it had
             raise FleetUnavailable(
                 "The broker has no queue of the fleet's: a worker declares them when it connects, "

@@ -12,8 +12,9 @@ import redis
 from benchmarks.deployment import Deployment
 from benchmarks.statements import counting
 
-SETTLE_SECONDS = 6
-"""RabbitMQ counts messages every five seconds."""
+SETTLE_SECONDS = 12
+"""RabbitMQ counts messages every five seconds. An idle session of PostgreSQL tells of its last
+commits after ten."""
 WAL, COMMITS, STATEMENTS = "bytes of WAL", "commits", "statements"
 MESSAGES, COMMANDS, COMMAND_BYTES = "messages", "Valkey commands", "bytes to and from Valkey"
 EVERYTHING = (STATEMENTS, COMMITS, WAL, MESSAGES, COMMANDS, COMMAND_BYTES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
@@ -143,9 +144,11 @@ def _print(credentials: Credentials, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({**asdict(credentials), "id": str(credentials.id)}))
         return
-    click.echo(f"ARGOSY_AGENT={credentials.name}\nARGOSY_AGENT_KEY={credentials.key}")
+    told = {"ARGOSY_AGENT": credentials.name, "ARGOSY_AGENT_KEY": credentials.key}
     if credentials.broker_url:
-        click.echo(f"BROKER_URL={credentials.broker_url}")
+        told["BROKER_URL"] = credentials.broker_url
+    for name, value in told.items():
+        click.echo(f"export {name}={quote(value)}")
 
 
 def _note(settings: FleetSettings, again: str) -> None:

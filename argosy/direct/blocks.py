@@ -56,8 +56,10 @@ def given_blocks(
 def peeked(blocks: Iterator[memoryview], count: int) -> tuple[bytes, Iterator[bytes | memoryview]]:
     """The first `count` bytes, as far as there are so many, and all blocks as they were."""
     taken: list[bytes] = []
-    while sum(map(len, taken)) < count and (block := next(blocks, None)) is not None:
+    left = count
+    while left > 0 and (block := next(blocks, None)) is not None:
         taken.append(bytes(block))  # who gave it may write over it before the next one
+        left -= len(block)
     return b"".join(taken)[:count], chain(taken, blocks)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from argosy.broker import NotLetIn
 from argosy.deadline import Deadline
 from argosy.errors import DeadlineExceeded, Error, FleetUnavailable, TransferCancelled
 from argosy.fleet import ANSWER_SECONDS, Fleet
@@ -39,7 +40,7 @@ def register(
             deadline=waiting,
             share_with=list(share_with),
         )
-    except (FleetUnavailable, DeadlineExceeded, TransferCancelled) as error:
+    except (FleetUnavailable, DeadlineExceeded, TransferCancelled, NotLetIn) as error:
         raise _untold(error, reference, ended=waiting.was_ours) from error
     return FileReference.parse(answer)
 

@@ -99,7 +99,7 @@ class Deployment:
 
     def add_agent(self, name: str) -> dict[str, str]:
         """Make an agent; returns the environment that its program needs."""
-        told = dict(LINE.findall(self.argosy("agents", "add", name)))
+        told = dict(LINE.findall(self.argosy("agents", "add", name).replace("export ", "")))
         password = self.environment["VALKEY_AGENTS_PASSWORD"]
         shared = ("SUPABASE_ANON_KEY", "SUPABASE_PROJECT_REF")
         return {

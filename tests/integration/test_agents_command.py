@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -110,7 +111,9 @@ def name() -> str:
 
 def printed(result: Result) -> dict[str, str]:
     assert result.exit_code == 0, result.output
-    return dict(line.split("=", 1) for line in result.stdout.splitlines())
+    words = shlex.split(result.stdout)
+    assert words.count("export") == len(result.stdout.splitlines())
+    return dict(word.split("=", 1) for word in words if word != "export")
 
 
 def connect(broker_url: str) -> None:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -14,6 +15,7 @@ from argosy import Client, Error, UploadOptions
 from argosy.deadline import Deadline
 from argosy.direct.upload import upload
 from argosy.errors import (
+    AccessDenied,
     ChecksumMismatch,
     DeadlineExceeded,
     FleetUnavailable,
@@ -399,3 +401,21 @@ def test_two_calls_for_the_same_file_at_once(
         check_stored(through, reference, path.read_bytes())
     assert deployment.unfinished_uploads(agent) == []
     assert journals(through) == []
+
+
+def test_a_broker_that_does_not_let_it_in(
+    through: Client, make_client: MakeClient, gate: Gate, path: Path, agent: AgentInTest
+) -> None:
+    """Its password is an old one: whatever is asked says so; what is stored is told of later."""
+    wrong = urlsplit(through.settings.broker_url)
+    login = f"{wrong.username}:old@{wrong.hostname}:{wrong.port}"
+    broker = wrong._replace(netloc=login).geturl()
+    away = make_client(agent, supabase_url=gate.url, broker_url=broker, **IN_PARTS)
+    with pytest.raises(AccessDenied, match="check BROKER_URL"):
+        away.usage()
+    with pytest.raises(AccessDenied, match=r"is stored as .* check BROKER_URL") as caught:
+        away.upload_file(path)
+    gate.passed.clear()
+    reference = through.upload_file(path)
+    assert str(reference.id) == caught.value.transfer_id
+    assert gate.body_bytes == 0
