@@ -70,7 +70,8 @@ class Spool:
             source = Source(fd, path, _settled_fingerprint(fd, path))
             if expected is not None and source.fingerprint.document() != expected:
                 raise _changed(path)
-            yield source
+            with _read_from(path):
+                yield source
             source.check_unchanged()
         except OSError as error:
             raise _source_error(error, path) from error
@@ -245,6 +246,17 @@ def _unlink(name: str, folder: int) -> None:
         os.unlink(name, dir_fd=folder)
     except FileNotFoundError:
         return
+
+
+@contextmanager
+def _read_from(path: str) -> Iterator[None]:
+    """What fails while a file is read says which file, and what to do."""
+    try:
+        yield
+    except SourceChanged as error:
+        raise _changed(path) from error
+    except SourceUnreadable as error:
+        raise SourceUnreadable(f"{path}: {error.message}.") from error
 
 
 def _changed(path: str) -> SourceChanged:

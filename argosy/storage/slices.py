@@ -14,10 +14,13 @@ from argosy.storage.body import Body
 from argosy.storage.checksum import SliceDigest, etag_agrees, parts_in
 from argosy.storage.parts import count_parts
 
-SLICE_BYTES = 16 * 1024 * 1024
+MIB = 1024 * 1024
+SLICE_BYTES = 16 * MIB
 """In parts of so many bytes Storage sends a larger body on to its S3, unless told otherwise."""
-SLICES = tuple(mib * 1024 * 1024 for mib in (16, 5, 8, 10, 32, 64))
+SLICES = tuple(mib * MIB for mib in (16, 5, 8, 10, 32, 64))
 """Sizes that it may have been told."""
+OTHER_SLICES = tuple(mib * MIB for mib in range(5, 129) if mib * MIB not in SLICES)
+"""Those that are looked for where none of these is it: once, for then the size is known."""
 
 _seen: dict[str, int | None] = {}
 """By the URL of an endpoint, the bytes of the slices that it made last; None where it made none.
@@ -68,21 +71,41 @@ def agrees_in_slices(url: str, etag: str, body: Body, md5: str, sent: SentDigest
     """Whether a composite ETag is that of a body whose MD5 is `md5`, of which `sent` was sent.
 
     Unless what was sent says so, the body is read once more, and must still have that MD5.
-    None where the ETag speaks of no parts, or of a size that nobody uses. Raises what reading
+    None where the ETag speaks of no parts, or of a size that cannot be. Raises what reading
     raises.
     """
     if sent.md5 == md5 and etag_agrees(etag, part_md5s=sent.slice_md5s or None):
         return True
-    count = parts_in(etag)
-    sizes = [size for size in SLICES if count == count_parts(body.size, size)]
-    if not sizes:
+    groups = _possible(etag, body.size)
+    if not groups:
         note_whole(url, body)
         return None
-    read, found = _read_again(etag, body, sizes)
-    if found is None or read != md5:
+    found = _found(etag, body, md5, groups)
+    if found is None:
         return False
     _seen[url] = found
     return True
+
+
+def _possible(etag: str, size: int) -> Sequence[Sequence[int]]:
+    """Sizes of slices of which a body has as many as the ETag says: the usual ones first."""
+    count = parts_in(etag)
+    groups = (
+        [each for each in sizes if count == count_parts(size, each)]
+        for sizes in (SLICES, OTHER_SLICES)
+    )
+    return [sizes for sizes in groups if sizes]
+
+
+def _found(etag: str, body: Body, md5: str, groups: Sequence[Sequence[int]]) -> int | None:
+    """The size that the ETag is of, if the body still has its MD5."""
+    for sizes in groups:
+        read, found = _read_again(etag, body, sizes)
+        if read != md5:
+            return None
+        if found:
+            return found
+    return None
 
 
 def _read_again(etag: str, body: Body, sizes: Sequence[int]) -> tuple[str, int | None]:

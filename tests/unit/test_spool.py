@@ -31,6 +31,7 @@ from argosy.errors import (
     SourceUnreadable,
 )
 from argosy.files import write_at
+from argosy.storage.body import read_range
 from tasks import spool as spool_module
 from tasks.spool import Partial, Spool
 
@@ -289,6 +290,33 @@ def test_a_file_that_changes_while_it_is_read(
     (root / "file").write_bytes(b"content")
     with pytest.raises(SourceChanged), spool.source(str(root / "file")):
         change(root / "file")
+
+
+def test_a_file_that_is_cut_while_it_is_read(spool: Spool, root: Path) -> None:
+    path = root / "file"
+    path.write_bytes(b"x" * 100)
+    with pytest.raises(SourceChanged) as caught, spool.source(str(path)) as source:
+        os.truncate(path, 50)
+        list(read_range(source.fd, 0, 100))
+    assert str(path) in caught.value.message
+    assert "upload it again" in caught.value.message
+
+
+def test_a_disk_that_fails_while_it_is_read(
+    spool: Spool, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = root / "file"
+    path.write_bytes(b"x" * 100)
+
+    def fail(*_: object) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "pread", fail)
+    with pytest.raises(SourceUnreadable) as caught, spool.source(str(path)) as source:
+        list(read_range(source.fd, 0, 100))
+    assert caught.value.message == (
+        f"{path}: reading the file failed at byte 0: [Errno 5] Input/output error."
+    )
 
 
 @pytest.mark.parametrize("change", CHANGES)

@@ -79,6 +79,15 @@ def test_storage_may_cut_another_way(server: ScriptedServer, store: ObjectStore)
         assert [passes_of(server, store, etag) for _ in range(3)] == [2, 1, 1]
 
 
+@pytest.mark.parametrize("mib", [7, 12, 13])
+def test_storage_may_cut_in_a_way_that_nobody_knows(
+    server: ScriptedServer, store: ObjectStore, mib: int
+) -> None:
+    """Also where as many slices of a usual size would make up the body."""
+    etag = in_slices(CONTENT, mib * MIB)
+    assert [passes_of(server, store, etag) for _ in range(3)] == [3, 1, 1]
+
+
 @pytest.mark.parametrize("etag", [MD5, "19a1b2c3d4e.5-300"])
 def test_storage_may_begin_and_cease_to_cut(
     server: ScriptedServer, store: ObjectStore, etag: str
