@@ -64,9 +64,9 @@ def compress(work: Work, step: CompressStep) -> Sequence[Output]:
 
 
 class NotWorth(Exception):
-    """The whole file says otherwise than its sample; the message says how.
+    """A file is not to be compressed after all; the message says why.
 
-    `file` is what the file comes to, None where that was not found out.
+    `file` is what it comes to, None where its time was over before that was found out.
     """
 
     def __init__(self, reason: str, file: Checksums | None) -> None:
@@ -86,8 +86,8 @@ def _stopped(transfer: Transfer, step: CompressStep) -> CompressionStopped:
 def too_slow(transfer: Transfer) -> str:
     """Why a file is not compressed on its way up that would take longer than a worker may."""
     return (
-        f"Compressing all of it takes longer than the {PASS_SECONDS // 60} minutes that a worker "
-        f"may be at it ({transfer.encoding}, level {transfer.encoding_level}): a lower level "
+        f"It could not be compressed within the {PASS_SECONDS // 60} minutes that a worker may be "
+        f"at it ({transfer.encoding}, level {transfer.encoding_level}): a lower level "
         "(ARGOSY_COMPRESS_LEVEL) takes less."
     )
 

@@ -41,7 +41,7 @@ PATIENCE = 30
 
 @dataclass
 class Clock:
-    """The time, for whoever looks at a pass. What costs time adds it."""
+    """The time, and what takes how much of it: each part, each block that is read."""
 
     now: float = 0.0
     a_part: float = 0.0
