@@ -45,7 +45,7 @@ AT_ONCE := --numprocesses 2 --dist loadfile
 LOCAL := tests/integration/stack tests/integration/supabase tests/integration/test_demo.py
 MEDIA := tests/unit/media tests/unit/coding tests/integration/test_content.py \
 	tests/integration/test_processing.py tests/integration/test_processing_races.py \
-	tests/integration/test_compressed_uploads.py \
+	tests/integration/test_compressed_uploads.py tests/integration/test_passes.py \
 	tests/integration/test_copies.py tests/integration/test_delete.py \
 	tests/faults/test_processing_kills.py
 CLIENT := tests/integration/client

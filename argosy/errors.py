@@ -40,7 +40,8 @@
     │   ├── UnsupportedType          unsupported_type
     │   ├── DamagedFile              damaged_file
     │   ├── TooManyPixels            too_many_pixels
-    │   └── DecoderStopped           decoder_stopped
+    │   ├── DecoderStopped           decoder_stopped
+    │   └── CompressionStopped       compression_stopped
     └── TransferError                the transfer as a whole
         ├── TransferCancelled        transfer_cancelled
         ├── TooManyAttempts          too_many_attempts
@@ -333,6 +334,12 @@ class DecoderStopped(MediaError):
     """The decoder needed more memory or time than it may have, or died."""
 
     code = "decoder_stopped"
+
+
+class CompressionStopped(MediaError):
+    """A compressed copy would have taken a worker longer than it may; the file is what it was."""
+
+    code = "compression_stopped"
 
 
 class TransferError(Error):

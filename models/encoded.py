@@ -67,22 +67,26 @@ def store_plain(
 ) -> Sequence[int] | None:
     """Have the file moved as it is, in `count` parts, instead; None when the claim was lost.
 
-    `sums` are the columns of its checksums. Returns the numbers whose messages are due.
+    `sums` are the columns of its checksums; without them a pass over the file is due too, to
+    compute them. Returns the numbers whose messages are due.
     """
     if not _is_held(session, claimed):
         return None
+    digest = not sums
+    layout = {"part_size": part_size, "part_count": count, "chunks_left": count + digest}
     plain: dict[str, Any] = {"encoding": None, "compress": None, "bytes_done": 0, **sums}
     moving = session.scalars(
         update(Transfer)
         .where(Transfer.id == claimed.transfer_id, Transfer.state == State.MOVING)
-        .values(part_count=count, chunks_left=count, **plain)
+        .values(**layout, **plain)
         .returning(Transfer)
         .execution_options(**NO_SYNC)
     ).one_or_none()
     if moving is None:
         return None
-    lay_out(session, moving.id, moving.size or 0, part_size, digest=False)
-    return open_window(session, moving.id, window, republish_seconds)
+    size = moving.size or 0
+    lay_out(session, moving.id, size, part_size, digest=digest, epoch=claimed.epoch)
+    return open_window(session, moving.id, window + digest, republish_seconds)
 
 
 def _is_held(session: Session, claimed: Chunk) -> bool:

@@ -37,18 +37,20 @@ def lay_out(
     *,
     digest: bool,
     parts: bool = True,
+    epoch: int = 0,
 ) -> None:
     """Write the ledger of a transfer anew.
 
-    `digest` adds the entry for the pass that computes the checksums of the whole. Without
-    `parts` there is only that: what is compressed on the way has parts of its own.
+    `digest` adds the entry for the pass that computes the checksums of the whole, `epoch` the
+    last claim on it so far: whoever still holds that holds nothing of the new one. Without
+    `parts` there is only that entry: what is compressed on the way has parts of its own.
     """
     clear(session, transfer_id)
     if parts:
         _lay_out_parts(session, transfer_id, size, part_size)
     if digest:
         whole = {"transfer_id": transfer_id, "number": DIGEST, "offset": 0, "length": size}
-        session.execute(insert(Chunk).values(**whole))
+        session.execute(insert(Chunk).values(**whole, epoch=epoch))
 
 
 def clear(session: Session, transfer_id: UUID) -> None:

@@ -19,12 +19,11 @@ from models import DIGEST, Chunk, Continuation, Derivative, Kind, Making, State,
 from models.chunk_claims import drop_chunk, release_chunk, renew_chunk
 from models.continuations import owed
 from models.derivatives import finish_derivatives, release_derivatives, renew_derivatives
-from models.handing_back import LEFT
 from models.transitions import clean_again, fail, last_put_back, release, renew
 from tasks import measures
 from tasks.breaker import Away
 from tasks.fleet import fleet
-from tasks.lease import HandBack, Lease, LeaseLost
+from tasks.lease import Lease, LeaseLost
 from tasks.messages import own_task_id, send_cleanup, send_continuation
 from tasks.turns import give_turns
 
@@ -265,8 +264,7 @@ def _holding(claim: Claim) -> Iterator[Lease]:
             with fleet().breaker.watching():
                 yield lease
     except LeaseLost as lost:
-        why = LEFT if isinstance(lost, HandBack) else "The lease was lost."
-        _put_back(claim, InternalError(why), Again(0, blameless=True))
+        _put_back(claim, InternalError(lost.why), Again(0, blameless=True))
         raise
     except SQLAlchemyError:
         raise

@@ -11,7 +11,13 @@ from sqlalchemy.orm import Session
 from argosy.coding.expansion import most_expanded
 from argosy.coding.worth import Verdict, is_worth, sample_ranges
 from argosy.derived import Encoding, Stored
-from argosy.errors import ChecksumMismatch, Error, InternalError, UploadNotFound
+from argosy.errors import (
+    ChecksumMismatch,
+    CompressionStopped,
+    Error,
+    InternalError,
+    UploadNotFound,
+)
 from argosy.storage.checksum import Checksums
 from argosy.storage.s3 import StoredPart
 from media.sniff import content_type_of
@@ -21,6 +27,7 @@ from models.provenance import note
 from tasks.describe import add_metadata, metadata_of
 from tasks.encode import Sent, Target, encoded_part_size, send_encoded
 from tasks.fleet import fleet
+from tasks.lease import PASS_SECONDS, OutOfTime
 from tasks.making import Output, Work
 from tasks.steps import CompressStep, compressing
 
@@ -29,12 +36,16 @@ HEAD_BYTES = 4096
 
 
 def compress(work: Work, step: CompressStep) -> Sequence[Output]:
-    """Store the file once more, compressed; or say why not."""
+    """Store the file once more, compressed; or say why not.
+
+    Raises CompressionStopped where one message is too short for it: another would begin anew.
+    """
     one = work.derivatives[0]
     if reason := _reason_against(work, step):
         return [Output(one, reason=reason)]
     path = work.place(one, f"compress-{step.level}.{SUFFIXES[step.encoding]}")
     copying = _Copying(work, step, path)
+    work.lease.begin_pass()
     try:
         sent = copying.send()
         copying.complete(sent)
@@ -43,6 +54,9 @@ def compress(work: Work, step: CompressStep) -> Sequence[Output]:
         return [Output(one, {"object_name": None}, reason=verdict.reason)]
     except UploadNotFound as error:  # a worker that is too late has ended it: begin anew
         raise InternalError(error.message) from error
+    except OutOfTime as over:
+        copying.clear()
+        raise _stopped(work.transfer, step) from over
     except BaseException:
         copying.clear()
         raise
@@ -50,11 +64,32 @@ def compress(work: Work, step: CompressStep) -> Sequence[Output]:
 
 
 class NotWorth(Exception):
-    """The whole file says otherwise than its sample; the message says how."""
+    """A file is not to be compressed after all; the message says why.
 
-    def __init__(self, reason: str, file: Checksums) -> None:
+    `file` is what it comes to, None where its time was over before that was found out.
+    """
+
+    def __init__(self, reason: str, file: Checksums | None) -> None:
         super().__init__(reason)
         self.reason, self.file = reason, file
+
+
+def _stopped(transfer: Transfer, step: CompressStep) -> CompressionStopped:
+    return CompressionStopped(
+        f"{transfer.name} could not be compressed within the {PASS_SECONDS // 60} minutes that a "
+        f"worker may be at it ({step.encoding}, level {step.level}); it is stored as it was. A "
+        "lower level (ARGOSY_COMPRESS_LEVEL) takes less. Over a slow line, have it compressed as "
+        "it is uploaded: that may take several turns."
+    )
+
+
+def too_slow(transfer: Transfer) -> str:
+    """Why a file is not compressed on its way up that would take longer than a worker may."""
+    return (
+        f"It could not be compressed within the {PASS_SECONDS // 60} minutes that a worker may be "
+        f"at it ({transfer.encoding}, level {transfer.encoding_level}): a lower level "
+        "(ARGOSY_COMPRESS_LEVEL) takes less."
+    )
 
 
 def _reason_against(work: Work, step: CompressStep) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -42,8 +43,9 @@ class Target:
 
     Without an `upload_id` it is one body, which must fit in memory. `there` are the ETags
     of the parts that an earlier try has stored: those that come out the same are not sent
-    again. `on_part` hears of each part that is there. `approve` hears what it all comes to
-    before the last of it is sent, and may raise.
+    again. `on_part` hears of each part that is stored, `on_wait` of the seconds that encoding
+    stood still until one was. `approve` hears what it all comes to before the last of it is
+    sent, and may raise.
     """
 
     store: ObjectStore
@@ -55,6 +57,7 @@ class Target:
     upload_id: str | None
     there: Mapping[int, str] = field(default_factory=dict)
     on_part: Callable[[Part], None] = lambda _part: None
+    on_wait: Callable[[float], None] = lambda _seconds: None
     approve: Callable[[Checksums, Checksums], None] = lambda _file, _stored: None
 
 
@@ -140,8 +143,13 @@ class _Parts:
         self._sending = self._sender.submit(self._send, part, body)
 
     def _wait(self) -> None:
-        if self._sending:
+        if self._sending is None:
+            return
+        began = time.monotonic()
+        try:
             self._sending.result()
+        finally:
+            self._target.on_wait(time.monotonic() - began)
 
     def _send(self, part: Part, body: Buffer) -> None:
         target = self._target

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import structlog
@@ -15,27 +15,32 @@ from argosy.storage.checksum import Checksums
 from argosy.storage.parts import count_parts
 from models import Chunk, Transfer
 from models.encoded import enter_part, store_plain, stored_etags
-from tasks.compressing import NotWorth, check_expansion, check_worth, note_skipped
+from tasks.compressing import (
+    NotWorth,
+    check_expansion,
+    check_worth,
+    note_skipped,
+    too_slow,
+)
 from tasks.describe import object_metadata
-from tasks.encode import Part, Target, send_encoded
+from tasks.encode import Part, Sent, Target, send_encoded
 from tasks.fleet import fleet
 from tasks.follow import report_progress
-from tasks.lease import Lease, LeaseLost
+from tasks.lease import Lease, LeaseLost, OutOfTime
 from tasks.messages import send_chunks
 from tasks.window import window_of
 
 log = structlog.get_logger(__name__)
-
-PASS_SECONDS = 1200
-"""How long one message may be at a file: the broker waits half an hour for it to be done."""
 
 
 def encode_upload(transfer: Transfer, claimed: Chunk, lease: Lease) -> dict[str, Any] | None:
     """Store the file compressed; columns of its row, or None when it will be moved as it is.
 
     Another worker that takes over encodes it again, and sends only the parts that are not
-    there: the same file gives the same bytes. So does the next one where a slow agent's file
-    takes longer than one message may. Raises what ends or puts back the claim.
+    there: the same file gives the same bytes. So does the next one where the file takes longer
+    than one message may, unless it would get no further: then the file is moved as it is. So
+    each pass but the last adds a part, and a file has only so many. Raises what ends or puts
+    back the claim.
     """
     there = fleet().transact(lambda session: stored_etags(session, transfer.id))
     going = _Encoding(transfer, claimed, lease, there)
@@ -50,19 +55,22 @@ def encode_upload(transfer: Transfer, claimed: Chunk, lease: Lease) -> dict[str,
 def _store_plain(transfer: Transfer, claimed: Chunk, verdict: NotWorth) -> None:
     settings, size, part_size = fleet().settings, transfer.size or 0, transfer.part_size or 1
     part_size = part_size if transfer.upload_id else size
+    file = verdict.file
+    sums = {"sha256": file.sha256, "md5": file.md5} if file else {}
 
     def work(session: Session) -> Sequence[int] | None:
-        note_skipped(session, transfer, verdict.reason)
-        return store_plain(
+        numbers = store_plain(
             session,
             claimed,
             count_parts(size, part_size),
             part_size,
             window=window_of(session, transfer.agent_id),
             republish_seconds=settings.republish_seconds,
-            sha256=verdict.file.sha256,
-            md5=verdict.file.md5,
+            **sums,
         )
+        if numbers is not None:
+            note_skipped(session, transfer, verdict.reason)
+        return numbers
 
     numbers = fleet().transact(work)
     if numbers is None:
@@ -79,15 +87,18 @@ class _Encoding:
         self._transfer, self._claimed, self._lease = transfer, claimed, lease
         self._there = there
         self._read = 0
+        self._is_further = False
+        self._began, self._waited = time.monotonic(), 0.0
 
     def run(self) -> dict[str, Any]:
-        """Read, encode and send it all. Raises NotWorth."""
-        transfer = self._transfer
-        encoding, level = cast(Encoding, transfer.encoding), transfer.encoding_level or 0  # planned
-        with fleet().spool.source(transfer.path, transfer.fingerprint) as source:
-            blocks = self._blocks(source.fd)
-            target, check = self._target(), self._lease.check
-            sent = send_encoded(target, blocks, encoding, level, check)
+        """Read, encode and send it all. Raises NotWorth, OutOfTime."""
+        if self._transfer.upload_id:  # one body is little work, and cannot be gone on with
+            self._lease.begin_pass()
+        try:
+            sent = self._send()
+        except OutOfTime:
+            self._check_goes_on()
+            raise
         return {
             "sha256": sent.file.sha256,
             "md5": sent.file.md5,
@@ -97,8 +108,26 @@ class _Encoding:
             "part_count": len(sent.parts),
         }
 
+    def _send(self) -> Sent:
+        transfer = self._transfer
+        encoding, level = cast(Encoding, transfer.encoding), transfer.encoding_level or 0  # planned
+        with fleet().spool.source(transfer.path, transfer.fingerprint) as source:
+            blocks = self._blocks(source.fd)
+            return send_encoded(self._target(), blocks, encoding, level, self._lease.check)
+
+    def _check_goes_on(self) -> None:
+        """Raise NotWorth where another pass would get no further, though it has less to send.
+
+        That is where no part is new, and where reading and encoding alone have used up more
+        of the time than of the file: all of it takes them longer than a pass.
+        """
+        took = time.monotonic() - self._began
+        is_too_slow = (took - self._waited) * self._claimed.length > took * self._read
+        if is_too_slow or not self._is_further:
+            raise NotWorth(too_slow(self._transfer), None)
+
     def _blocks(self, fd: int) -> Iterator[bytes]:
-        for block in in_time(read_range(fd, 0, self._claimed.length)):
+        for block in read_range(fd, 0, self._claimed.length):
             self._read += len(block)
             yield block
 
@@ -114,6 +143,7 @@ class _Encoding:
             upload_id=transfer.upload_id,
             there=self._there,
             on_part=self._enter,
+            on_wait=self._wait,
             approve=self._approve,
         )
 
@@ -145,15 +175,8 @@ class _Encoding:
         )
         if not entered:
             raise LeaseLost
+        self._is_further |= part.number not in self._there
         report_progress(self._transfer, self._read)
 
-
-def in_time(
-    blocks: Iterator[bytes], clock: Callable[[], float] = time.monotonic
-) -> Iterator[bytes]:
-    """The same blocks. Raises LeaseLost after `PASS_SECONDS`: the claim is given back then."""
-    end = clock() + PASS_SECONDS
-    for block in blocks:
-        if clock() > end:
-            raise LeaseLost
-        yield block
+    def _wait(self, seconds: float) -> None:
+        self._waited += seconds

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
+from typing import ClassVar
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from argosy.storage.body import BLOCK_BYTES, Body
+from models.handing_back import LEFT
 from tasks.leaving import leaving
 from tasks.measures import Way, moved_bytes
 from tasks.throttle import Pace
@@ -19,14 +22,27 @@ log = structlog.get_logger(__name__)
 
 WATCH_SECONDS = 3.0
 """Longest time in which a worker does not notice that its work is not wanted any more."""
+PASS_SECONDS = 1200
+"""How long one message may be at a file: the broker waits half an hour for it to be done."""
 
 
 class LeaseLost(Exception):
     """Somebody else has the work now, or it is no longer wanted: stop, change nothing."""
 
+    why: ClassVar[str] = "The lease was lost."
+    """What the row says of it."""
+
 
 class HandBack(LeaseLost):
     """This worker is asked to end, and its grace is over: somebody else does the work."""
+
+    why = LEFT
+
+
+class OutOfTime(LeaseLost):
+    """A pass has taken as long as it may: the work goes on under another message, or ends."""
+
+    why = "It takes longer than one message may: another one goes on with it."
 
 
 class Lease:
@@ -52,6 +68,7 @@ class Lease:
         self._at_most = at_most
         self._checked_at = time.monotonic()
         self._stands_until = time.monotonic() + seconds
+        self._pass_ends = math.inf
         self._done = threading.Event()
         self._lost = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
@@ -69,16 +86,22 @@ class Lease:
         self._done.set()
         self._thread.join()
 
+    def begin_pass(self) -> None:
+        """From now on, `check` raises OutOfTime once `PASS_SECONDS` are over."""
+        self._pass_ends = time.monotonic() + PASS_SECONDS
+
     def check(self, _moved: int = 0) -> None:
         """Raise LeaseLost once the claim was lost or ran out; called with every block.
 
-        Raises HandBack where the worker has to go.
+        Raises HandBack where the worker has to go, OutOfTime at the end of a pass.
         """
         self._checked_at = time.monotonic()
         if leaving.now:
             raise HandBack
         if self._lost.is_set() or time.monotonic() > self._stands_until:
             raise LeaseLost
+        if time.monotonic() > self._pass_ends:
+            raise OutOfTime
 
     @property
     def block_bytes(self) -> int:

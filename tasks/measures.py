@@ -87,7 +87,12 @@ processes = Gauge(
     registry=registry,
 )
 storage_retries.labels(StorageUnavailable.code)  # told before it first happens
-_ENDS = {"LeaseLost": "lost", "HandBack": "handed_back", "PutBack": "put_back"}
+_ENDS = {
+    "LeaseLost": "lost",
+    "HandBack": "handed_back",
+    "OutOfTime": "put_back",
+    "PutBack": "put_back",
+}
 
 
 @contextmanager

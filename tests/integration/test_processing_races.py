@@ -20,6 +20,7 @@ from models import Agent, Chunk, Transfer
 from models.derivatives import claim_derivatives, enter
 from tasks import compressing, delete, inherit, makers, transfer
 from tasks import fleet as fleet_module
+from tasks import lease as lease_module
 from tasks.claims import PutBack
 from tasks.fleet import Fleet
 from tasks.lease import LeaseLost
@@ -190,6 +191,26 @@ def test_a_worker_that_is_too_late_ends_nobody_elses_upload(
     assert late.finish() == "LeaseLost"
     assert other.finish() == "made"
     assert not deployment.unfinished_uploads(sender.agent)
+
+
+def test_a_compressed_copy_that_takes_too_long_is_given_up(
+    deployment: Deployment,
+    sender: Sender,
+    spool: Path,
+    fleet: Fleet,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its message would come again, and another worker begin anew, again and again."""
+    reference = uploaded(sender, write_text(spool / "words.txt", 40 * MB))
+    monkeypatch.setattr(lease_module, "PASS_SECONDS", -1)
+    step = compressing.compressing(fleet.settings)
+    with pytest.raises(errors.CompressionStopped, match=r"words.txt .* lower level"):
+        _make(deployment, reference, step, compressing.compress, sender.agent)
+    assert states(deployment, reference) == ["failed"]
+    assert not deployment.unfinished_uploads(sender.agent)
+    assert deployment.objects(sender.agent) == [reference.path]
+    again = run(sender, transfer.compress.s(reference))  # by workers that have their time
+    assert again.encoding == "zstd"
 
 
 def test_a_failure_is_entered_whole_or_not(

@@ -49,7 +49,16 @@ LONG = 1000.0
 """Seconds of each lease and each wait for a message: no test takes so long."""
 PAST = LONG * 1.5
 BUCKET = "agent-transfers"
-OF_TRANSFERS = ("chunks", "continuations", "derivatives", "transfers", "events", "acts", "grants")
+OF_TRANSFERS = (
+    "chunks",
+    "provenance",
+    "continuations",
+    "derivatives",
+    "transfers",
+    "events",
+    "acts",
+    "grants",
+)
 """Tables that a transfer leaves rows in."""
 THRESHOLD, PART, WINDOW = 20, 10, 2
 SMALL, LARGE = 15, 45

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
 from tasks import lease as lease_module
-from tasks.lease import HandBack, Lease, LeaseLost
+from tasks.lease import PASS_SECONDS, HandBack, Lease, LeaseLost, OutOfTime
 from tasks.leaving import leaving
 
 SOON = 0.6
@@ -165,3 +166,31 @@ def test_a_worker_that_has_to_go_lets_go_at_the_next_block(monkeypatch: pytest.M
         monkeypatch.setattr(leaving, "now", True)
         with pytest.raises(HandBack):
             lease.check()
+
+
+def test_a_pass_ends_before_the_broker_takes_its_message_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [time.monotonic()]
+    lease = Lease(lambda: True, 10 * PASS_SECONDS)
+    monkeypatch.setattr(lease_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    now[0] += PASS_SECONDS + 1
+    lease.check()  # what is no pass may take longer
+    lease.begin_pass()
+    now[0] += PASS_SECONDS
+    lease.check()
+    now[0] += 1
+    with pytest.raises(OutOfTime):
+        lease.check()
+    with pytest.raises(OutOfTime):
+        lease.moved(1)
+
+
+def test_who_waits_for_its_rate_hears_that_the_pass_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lease_module, "PASS_SECONDS", 0.1)
+    with Lease(lambda: True, 60) as lease:
+        lease.begin_pass()
+        with pytest.raises(OutOfTime):
+            lease.rest(LONG)

@@ -12,7 +12,6 @@ from sqlalchemy.exc import OperationalError
 
 from argosy.storage.body import BLOCK_BYTES, BytesBody
 from tasks import throttle as throttle_module
-from tasks.encoded_upload import PASS_SECONDS, in_time
 from tasks.lease import Lease, LeaseLost
 from tasks.throttle import LEAST_BYTES, MOST_BYTES, Rates, Throttle
 
@@ -178,14 +177,3 @@ def test_a_lease_without_a_pace_does_not_wait() -> None:
     with Lease(lambda: True, 30) as lease:
         lease.moved(10**12)
         assert lease.block_bytes == BLOCK_BYTES
-
-
-def test_a_pass_is_given_back_before_the_broker_takes_its_message_away() -> None:
-    now = [0.0]
-    blocks = in_time(iter([b"1", b"2", b"3"]), lambda: now[0])
-    assert next(blocks) == b"1"
-    now[0] = PASS_SECONDS
-    assert next(blocks) == b"2"
-    now[0] += 1
-    with pytest.raises(LeaseLost):
-        next(blocks)
