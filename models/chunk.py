@@ -31,7 +31,10 @@ class Chunk(Base):
     """One range of the file, or (number 0) the pass that computes its checksums.
 
     `lease_until` is the claim of the worker that moves it; `republish_at` says
-    when a message that nobody answered is sent again.
+    when a message that nobody answered is sent again. `xxh3` is the hash of a part of an upload
+    as it was sent (`argosy.storage.part_hashes`), and in entry 0 the fold of all of them as the
+    pass over the whole saw them; NULL where it was not taken: by a worker of the version before,
+    of what goes in one piece or is encoded, of downloads, copies and batches.
     """
 
     __tablename__ = "chunks"
@@ -58,5 +61,6 @@ class Chunk(Base):
     publications: Mapped[int] = mapped_column(server_default="0")
     republish_at: Mapped[datetime] = mapped_column(server_default=func.now())
     etag: Mapped[str | None]
+    xxh3: Mapped[int | None] = mapped_column(BigInteger)
     last_error: Mapped[str | None]
     stored_at: Mapped[datetime | None]

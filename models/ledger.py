@@ -74,14 +74,19 @@ def _lay_out_parts(session: Session, transfer_id: UUID, size: int, part_size: in
 
 
 def stored_parts(session: Session, transfer_id: UUID) -> Sequence[Chunk]:
-    """The parts of a transfer in ascending order, without the digest.
+    """The parts of a transfer in ascending order, without the digest."""
+    return [entry for entry in stored_ledger(session, transfer_id) if entry.number != DIGEST]
+
+
+def stored_ledger(session: Session, transfer_id: UUID) -> Sequence[Chunk]:
+    """All entries of a transfer in ascending order: the digest, where it has one, and its parts.
 
     Not those of an earlier try to encode it, which had more of them.
     """
     return session.scalars(
         select(Chunk)
         .join(Transfer, Transfer.id == Chunk.transfer_id)
-        .where(Chunk.transfer_id == transfer_id, Chunk.number != DIGEST)
+        .where(Chunk.transfer_id == transfer_id)
         .where(or_(Transfer.part_count.is_(None), Chunk.number <= Transfer.part_count))
         .order_by(Chunk.number)
     ).all()

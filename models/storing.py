@@ -39,6 +39,7 @@ def store_chunk(
     chunk: Chunk,
     etag: str | None,
     *,
+    xxh3: int | None = None,
     republish_seconds: float,
     progress_seconds: float,
     **facts: Any,
@@ -49,7 +50,7 @@ def store_chunk(
     of them finds nothing left and moves the transfer to `assembling`. `facts`
     are columns of the transfer that this chunk found out (its checksums).
     """
-    entered = session.scalar(_entering(), {**held_by(chunk), "with_etag": etag})
+    entered = session.scalar(_entering(), {**held_by(chunk), "with_etag": etag, "with_xxh3": xxh3})
     if entered is None:
         return Stored(won=False)
     moved = 0 if chunk.number == DIGEST else chunk.length
@@ -79,6 +80,7 @@ def _entering() -> ReturningUpdate[int]:
         .values(
             state=ChunkState.STORED,
             etag=bindparam("with_etag"),
+            xxh3=bindparam("with_xxh3"),
             lease_until=None,
             stored_at=func.now(),
         )

@@ -14,10 +14,10 @@ from argosy.errors import ChecksumMismatch, InternalError, ObjectNotFound, Uploa
 from argosy.reference import FileReference
 from argosy.storage.checksum import etag_agrees, sha256_file
 from argosy.storage.s3 import ObjectStore, StoredPart
-from models import ENDED, FILES, Continuation, Kind, State, Transfer
+from models import DIGEST, ENDED, FILES, Chunk, Continuation, Kind, State, Transfer
 from models.continuations import owed
 from models.grants import end_with_file, granted_on
-from models.ledger import stored_parts
+from models.ledger import stored_ledger
 from models.prefix import digest_of
 from models.tombstone import epitaph
 from models.transitions import advance, claim, recorded_error, still_claimed
@@ -32,6 +32,7 @@ from tasks.inherit import copied, inherit, note_copy
 from tasks.lease import Lease, LeaseLost
 from tasks.messages import own_task_id, send_continuation
 from tasks.spool import Partial
+from tasks.tied import check_tied
 from tasks.turns import give_turns
 
 log = structlog.get_logger(__name__)
@@ -48,13 +49,13 @@ def finish(transfer_id: UUID, worker: str, *, takeover: bool) -> Ended | None:
     error that the transfer ended with, PutBack, LeaseLost.
     """
 
-    def work(session: Session) -> tuple[Transfer | None, Transfer, Sequence[str]]:
+    def work(session: Session) -> tuple[Transfer | None, Transfer, Sequence[Chunk]]:
         claimed = take_assembly(session, transfer_id, worker, takeover=takeover)
-        etags = _etags(session, claimed) if claimed else ()
-        return claimed, claimed or session.get_one(Transfer, transfer_id), etags
+        ledger = _ledger(session, claimed) if claimed else ()
+        return claimed, claimed or session.get_one(Transfer, transfer_id), ledger
 
-    claimed, transfer, etags = fleet().transact(work)
-    return assemble(claimed, etags) if claimed else outcome(transfer)
+    claimed, transfer, ledger = fleet().transact(work)
+    return assemble(claimed, ledger) if claimed else outcome(transfer)
 
 
 def take_assembly(
@@ -67,11 +68,9 @@ def take_assembly(
     )
 
 
-def _etags(session: Session, transfer: Transfer) -> Sequence[str]:
-    """Of the parts of what is to be an object; what was sent in one has none."""
-    if transfer.upload_id is None:
-        return ()
-    return [part.etag or "" for part in stored_parts(session, transfer.id)]
+def _ledger(session: Session, transfer: Transfer) -> Sequence[Chunk]:
+    """Of what is to be an object made of parts; what was sent in one needs none."""
+    return stored_ledger(session, transfer.id) if transfer.upload_id else ()
 
 
 def outcome(transfer: Transfer) -> Ended | None:
@@ -88,12 +87,12 @@ def outcome(transfer: Transfer) -> Ended | None:
     return batches.told(transfer) if transfer.kind == Kind.BATCH else transfer.path
 
 
-def assemble(transfer: Transfer, etags: Sequence[str]) -> Ended | None:
-    """Assemble a claimed transfer of the parts with these ETags, verify it, and complete it."""
+def assemble(transfer: Transfer, ledger: Sequence[Chunk] = ()) -> Ended | None:
+    """Assemble a claimed transfer of the parts in its ledger, verify it, and complete it."""
     with holding(StageClaim(transfer)) as lease:
         etag = None
         if transfer.kind in FILES:
-            etag = _assemble_object(transfer, etags, lease)
+            etag = _assemble_object(transfer, ledger, lease)
         elif transfer.kind == Kind.DOWNLOAD:
             _verify_file(transfer, lease)
         done, others = fleet().transact(lambda session: _complete(session, transfer, etag))
@@ -129,10 +128,12 @@ def _complete(
     return done, list(owed(session, transfer.id, but=own_task_id()))
 
 
-def _assemble_object(transfer: Transfer, etags: Sequence[str], lease: Lease) -> str:
+def _assemble_object(transfer: Transfer, ledger: Sequence[Chunk], lease: Lease) -> str:
     """The object as it is to be, and nothing beside it; returns its ETag."""
     store = fleet().store_for(transfer.agent_id)
+    etags = [entry.etag or "" for entry in ledger if entry.number != DIGEST]
     if transfer.upload_id:
+        check_tied(transfer, ledger)
         _complete_upload(store, transfer, etags)
     etag = _verify_object(store, transfer, etags)
     if transfer.kind == Kind.COPY:

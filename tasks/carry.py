@@ -49,7 +49,7 @@ def _carry(
     # What is put together of parts, be it one, needs their ETags: `finish` reads them.
     stored = move(moving, chunk, finisher=None if moving.upload_id else worker)
     if stored.taken is not None:
-        return assemble(stored.taken, etags=())
+        return assemble(stored.taken)
     return finish(transfer.id, worker, takeover=takeover)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +15,8 @@ from sqlalchemy.orm import Session
 from argosy.errors import Error
 from argosy.files import write_at
 from argosy.storage.body import FileRange
+from argosy.storage.part_hashes import HashedPart
+from argosy.storage.s3 import ObjectStore
 from argosy.write_back import begin_write_back
 from models import Chunk, Kind, Transfer
 from models.chunk_claims import claim_chunk
@@ -32,6 +34,14 @@ from tasks.spool import Partial
 from tasks.trail import trail
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What came of a chunk's bytes: what Storage said of them, and what they hashed to."""
+
+    etag: str | None
+    xxh3: int | None = None
 
 
 @shared_task(bind=True, base=FleetTask, name="transfer.chunk")
@@ -81,8 +91,8 @@ def move(transfer: Transfer, claimed: Chunk, finisher: str | None = None) -> Sto
     if transfer.kind == Kind.BATCH:
         return _move_parcel(transfer, claimed)
     with holding(ChunkClaim(transfer, claimed)) as lease:
-        etag = _MOVE[Kind(transfer.kind)](transfer, claimed, lease)
-    return enter(claimed, etag, finisher=finisher)
+        moved = _MOVE[Kind(transfer.kind)](transfer, claimed, lease)
+    return enter(claimed, moved.etag, xxh3=moved.xxh3, finisher=finisher)
 
 
 def _move_parcel(batch: Transfer, claimed: Chunk) -> Stored:
@@ -101,12 +111,14 @@ def enter(
     claimed: Chunk,
     etag: str | None,
     *,
+    xxh3: int | None = None,
     also: Callable[[Session], None] | None = None,
     finisher: str | None = None,
     **facts: Any,
 ) -> Stored:
     """Enter a chunk as stored, and `also` what came with it, in one transaction.
 
+    `etag` and `xxh3` are columns of the chunk, `facts` of its transfer.
     The `finisher` has the transfer then, if it is to be assembled.
     Raises LeaseLost when the claim is stale; then nothing is entered.
     """
@@ -117,6 +129,7 @@ def enter(
             session,
             claimed,
             etag,
+            xxh3=xxh3,
             republish_seconds=settings.republish_seconds,
             progress_seconds=settings.progress_seconds,
             **facts,
@@ -142,7 +155,7 @@ def _stream(transfer: Transfer, claimed: Chunk) -> AbstractContextManager[None]:
     return fleet().streams.measured(transfer.kind, claimed.length)
 
 
-def _upload(transfer: Transfer, claimed: Chunk, lease: Lease) -> str:
+def _upload(transfer: Transfer, claimed: Chunk, lease: Lease) -> Moved:
     store = fleet().store_for(transfer.agent_id, lease)
     with (
         fleet().spool.source(transfer.path, transfer.fingerprint) as source,
@@ -150,10 +163,8 @@ def _upload(transfer: Transfer, claimed: Chunk, lease: Lease) -> str:
     ):
         body = FileRange(source.fd, claimed.offset, claimed.length, lease.check)
         if transfer.upload_id:
-            return store.upload_part(
-                transfer.bucket, transfer.object_name, transfer.upload_id, claimed.number, body
-            )
-        return store.put(
+            return _upload_part(store, transfer, transfer.upload_id, claimed.number, body)
+        etag = store.put(
             transfer.bucket,
             transfer.object_name,
             body,
@@ -161,11 +172,20 @@ def _upload(transfer: Transfer, claimed: Chunk, lease: Lease) -> str:
             metadata=object_metadata(transfer),
             md5=transfer.md5,
         )
+    return Moved(etag)
 
 
-def _download(transfer: Transfer, claimed: Chunk, lease: Lease) -> str | None:
+def _upload_part(
+    store: ObjectStore, transfer: Transfer, upload_id: str, number: int, body: FileRange
+) -> Moved:
+    part = HashedPart(body, number)
+    etag = store.upload_part(transfer.bucket, transfer.object_name, upload_id, number, part)
+    return Moved(etag, part.xxh3)
+
+
+def _download(transfer: Transfer, claimed: Chunk, lease: Lease) -> Moved:
     if not claimed.length:
-        return transfer.etag
+        return Moved(transfer.etag)
     content, offset = content_of(transfer), claimed.offset
     blocks = content.get(offset, claimed.length)
     with Partial(fleet().spool, transfer.path, str(transfer.id)).open() as fd:
@@ -175,11 +195,15 @@ def _download(transfer: Transfer, claimed: Chunk, lease: Lease) -> str | None:
                 offset += len(block)
                 lease.moved(int(len(block) * content.density))
         begin_write_back(fd, claimed.offset, claimed.length)
-        return trail(transfer, claimed, fd, lease) or transfer.etag
+        return Moved(trail(transfer, claimed, fd, lease) or transfer.etag)
 
 
-_MOVE: dict[Kind, Callable[[Transfer, Chunk, Lease], str | None]] = {
+def _copy(transfer: Transfer, claimed: Chunk, lease: Lease) -> Moved:
+    return Moved(copying.move(transfer, claimed, lease))
+
+
+_MOVE: dict[Kind, Callable[[Transfer, Chunk, Lease], Moved]] = {
     Kind.UPLOAD: _upload,
     Kind.DOWNLOAD: _download,
-    Kind.COPY: copying.move,
+    Kind.COPY: _copy,
 }

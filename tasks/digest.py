@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -9,7 +10,9 @@ import structlog
 from celery import shared_task
 
 from argosy.errors import Error
-from argosy.storage.checksum import digest_file, sha256_file
+from argosy.storage.body import read_range
+from argosy.storage.checksum import digest_blocks, sha256_blocks
+from argosy.storage.part_hashes import PartHashes
 from models import DIGEST, Chunk, Transfer
 from tasks.base import FleetTask
 from tasks.chunk import enter, take_chunk
@@ -46,8 +49,15 @@ def digest(self: FleetTask, transfer_id: str) -> None:
 
 
 def _digest(transfer: Transfer, claimed: Chunk, lease: Lease) -> dict[str, Any]:
+    hashes = PartHashes(transfer.part_size or claimed.length)
     with fleet().spool.source(transfer.path, transfer.fingerprint) as source:
-        if not fleet().settings.whole_md5:
-            return {"sha256": sha256_file(source.fd, claimed.length, lease.check), "md5": None}
-        sums = digest_file(source.fd, claimed.length, lease.check)
+        blocks = hashes.through(read_range(source.fd, 0, claimed.length))
+        sums = _sums(blocks, lease)
+    return {**sums, "xxh3": hashes.folded}
+
+
+def _sums(blocks: Iterator[bytes | memoryview], lease: Lease) -> dict[str, Any]:
+    if not fleet().settings.whole_md5:
+        return {"sha256": sha256_blocks(blocks, lease.check), "md5": None}
+    sums = digest_blocks(blocks, lease.check)
     return {"sha256": sums.sha256, "md5": sums.md5}

@@ -104,8 +104,15 @@ def sha256_file(fd: int, size: int, on_bytes: Callable[[int], None] | None = Non
     `on_bytes` hears the size of each block. Raises SourceChanged if the file ends
     early, SourceUnreadable if the disk fails.
     """
+    return sha256_blocks(read_range(fd, 0, size), on_bytes)
+
+
+def sha256_blocks(
+    blocks: Iterable[bytes | memoryview], on_bytes: Callable[[int], None] | None = None
+) -> str:
+    """The same of any blocks; raises what they raise."""
     digest = hashlib.sha256()
-    for block in read_range(fd, 0, size):
+    for block in blocks:
         digest.update(block)
         if on_bytes:
             on_bytes(len(block))

@@ -61,7 +61,7 @@ class Reader:
 
     def chunk(self, transfer_id: UUID, number: int) -> Any:
         """What the holder of a chunk may change."""
-        query = "SELECT state, epoch, attempts, lease_until, etag FROM argosy.chunks"
+        query = "SELECT state, epoch, attempts, lease_until, etag, xxh3 FROM argosy.chunks"
         key = " WHERE transfer_id = %s AND number = %s"
         return self._connection.execute(query + key, (transfer_id, number)).fetchone()
 
@@ -171,8 +171,9 @@ def _since(before: Rows, now: Rows) -> Iterator[str]:
             continue  # laid out anew
         if new.epoch < old.epoch:
             yield f"{key}: the epoch of chunk {number} went from {old.epoch} to {new.epoch}"
-        if old.state == ChunkState.STORED and (new.state, new.etag) != (old.state, old.etag):
-            yield f"{key}: chunk {number} was stored as {old.etag}, and is {new.state} {new.etag}"
+        was, now_is = ((one.state, one.etag, one.xxh3) for one in (old, new))
+        if old.state == ChunkState.STORED and now_is != was:
+            yield f"{key}: chunk {number} was {was}, and is {now_is}"
         paused = {before.transfers[key].state, now.transfers[key].state} == {State.PAUSED}
         if paused and new.epoch != old.epoch:
             yield f"{key}: chunk {number} was claimed while it is paused"
