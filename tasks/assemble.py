@@ -138,7 +138,8 @@ def _assemble_object(transfer: Transfer, ledger: Sequence[Chunk], lease: Lease) 
     etag = _verify_object(store, transfer, etags)
     if transfer.kind == Kind.COPY:
         inherit(transfer, lease)
-    if transfer.upload_id:
+    if transfer.upload_id or transfer.epoch > ONCE_EACH:
+        # Who planned it before, and died, may have begun parts where the next one needed none.
         abort_uploads(store, transfer.bucket, transfer.object_name)
     return etag
 

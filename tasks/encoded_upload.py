@@ -55,7 +55,8 @@ def encode_upload(transfer: Transfer, claimed: Chunk, lease: Lease) -> dict[str,
 def _store_plain(transfer: Transfer, claimed: Chunk, verdict: NotWorth) -> None:
     settings, size, part_size = fleet().settings, transfer.size or 0, transfer.part_size or 1
     part_size = part_size if transfer.upload_id else size
-    file = verdict.file
+    # What goes in parts is read for its sums once more: a pass that knows them ties them.
+    file = None if transfer.upload_id else verdict.file
     sums = {"sha256": file.sha256, "md5": file.md5} if file else {}
 
     def work(session: Session) -> Sequence[int] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from argosy.errors import SourceChanged
-from argosy.storage.part_hashes import fold
+from argosy.storage.part_hashes import are_of
 from models import DIGEST, Chunk, Transfer
 
 
@@ -26,8 +26,6 @@ def _are_tied(ledger: Sequence[Chunk]) -> bool:
 
     A worker of the version before was at it, or the bytes were read once, for both.
     """
-    known = {entry.number: entry.xxh3 for entry in ledger if entry.xxh3 is not None}
-    if len(known) < len(ledger) or DIGEST not in known:
-        return True
-    whole = known.pop(DIGEST)
-    return fold(known.values()) == whole
+    hashes = {entry.number: entry.xxh3 for entry in ledger}
+    whole = hashes.pop(DIGEST, None)
+    return whole is None or are_of(hashes.values(), whole)

@@ -160,7 +160,7 @@ class Upload:
         assert not wrong, "\n".join(wrong)
 
     def _may_be(self, wrong: str) -> bool:
-        return self._is_other and "was stored as" in wrong
+        return self._is_other and "was ('stored'" in wrong
 
 
 @pytest.fixture
