@@ -44,13 +44,31 @@ def worker(
     if metrics_port is not None:
         os.environ[environment_name("worker_metrics_port")] = str(metrics_port)
     settings = load(FleetSettings)
+    wanted = _queues(settings, queues)
     _prepare_measures(settings, name)
     from worker.app import app
 
     settings.state_dir.mkdir(parents=True, exist_ok=True)  # it shows there that it lives
     options = ["--concurrency", str(concurrency or settings.concurrency), "-n", f"{name}@%h"]
-    options += _queue_options(settings, queues.split(",") if queues else [], control=control)
+    options += _queue_options(settings, wanted, control=control)
     app.worker_main(["worker", "--without-mingle", "--without-gossip", *options])
+
+
+def _queues(settings: FleetSettings, said: str | None) -> list[str]:
+    """The queues of --queues; a worker of one that is not there would end as if all were well."""
+    wanted = [name for part in (said or "").split(",") if (name := part.strip())]
+    if not wanted:
+        return wanted
+    from worker.queues import names_for_workers, unknown_among
+
+    if unknown := unknown_among(settings, wanted):
+        raise click.BadParameter(
+            f"the fleet has no queue {unknown[0]!r}. It has: "
+            f"{', '.join(names_for_workers(settings))} (those of a spool, name@SPOOL, where "
+            "ARGOSY_SPOOLS names it).",
+            param_hint="--queues",
+        )
+    return wanted
 
 
 def _prepare_measures(settings: FleetSettings, name: str) -> None:
