@@ -437,6 +437,19 @@ def test_missing_settings() -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_an_agent_that_has_not_said_who_it_is() -> None:
+    done = run(
+        "ls",
+        SUPABASE_URL="http://localhost:1",
+        SUPABASE_ANON_KEY="anon",
+        BROKER_URL="amqp://localhost:1",
+        RESULT_URL="redis://localhost:1",
+    )
+    assert (done.returncode, done.stdout) == (Exit.USAGE, "")
+    assert "ARGOSY_AGENT_KEY as `argosy agents add` printed them" in done.stderr
+    assert "argosy.login" not in done.stderr
+
+
 def test_missing_settings_for_programs_and_for_developers() -> None:
     done = run("ls", "--json", ARGOSY_DEBUG="1")
     assert done.returncode == Exit.USAGE
