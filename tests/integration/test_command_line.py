@@ -232,6 +232,9 @@ def test_a_file_that_is_stored_compressed(shell: Shell, other: Shell) -> None:
     assert [made["state"] for made in as_json["derivatives"]] == ["made", "skipped"]
     refused = shell("upload", "table.csv", "--process", "auto")
     assert (refused.returncode, b"add --later" in refused.stderr) == (2, True)
+    absent = shell("ls", "--bucket", "nobucket")
+    assert (absent.returncode, absent.stdout) == (0, b"")
+    assert b"There is no bucket nobucket, or none of its files" in absent.stderr
 
 
 FACTS: dict[str, Any] = {
