@@ -10,7 +10,14 @@ from pydantic import BeforeValidator, Field, SecretStr
 
 from argosy.base_settings import ArgosySettings
 from argosy.fields import Bucket
-from argosy.setting_types import BrokerUrl, HttpUrl, ResultUrl, none_if_empty
+from argosy.setting_types import (
+    BrokerUrl,
+    HttpUrl,
+    ResultUrl,
+    SpoolPaths,
+    Spools,
+    none_if_empty,
+)
 from argosy.sizes import MIB, S3_MAX_PART_BYTES, S3_MIN_PART_BYTES
 
 
@@ -81,6 +88,15 @@ class AgentSettings(ArgosySettings):
     bucket: Bucket = Field("agent-transfers", description="Bucket of uploads that name none.")
     persistent_bucket: Bucket = Field(
         "persistent-data", description="Bucket of the files that are kept."
+    )
+    spool: SpoolPaths = Field(
+        (), description="Folders of the fleet's files; what is elsewhere is refused at once."
+    )
+    spools: Spools = Field(
+        {},
+        description="Where not every worker has every folder: the folders of the whole fleet, each "
+        "with a name, as in `a=/spool/a,b=/spool/b`. What is in one of them is done by workers "
+        "that have it in `ARGOSY_SPOOL`.",
     )
     retention_days: float = Field(
         7, gt=0, description="Days that a file stays in the transfers bucket."

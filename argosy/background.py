@@ -17,6 +17,7 @@ from argosy.info import Status, Usage
 from argosy.options import UploadOptions
 from argosy.progress import Meter, Subscriber
 from argosy.reference import FileReference
+from argosy.spooled import check_spooled
 
 RETRY_LOOK_SECONDS = 0.25
 """Between two questions whether a retry was taken."""
@@ -36,9 +37,12 @@ class Background(BaseClient):
 
         `wait` gives the reference: with `process="auto"` once the fleet has done what the
         file's type calls for. The options `part_size` and `parallel` are the fleet's own to
-        choose here. Raises FleetUnavailable when the broker cannot be reached.
+        choose here. Raises FleetUnavailable when the broker cannot be reached, and
+        SourceOutsideSpool where the agent has ARGOSY_SPOOL and the file is elsewhere.
         """
         options = options or UploadOptions()
+        place = Path(path).absolute()
+        check_spooled(place, self.settings.spool, self.settings.spools.values())
         wanted = said(
             bucket=options.bucket,
             name=options.name,
@@ -50,7 +54,6 @@ class Background(BaseClient):
             process=options.process,
             priority=options.priority,
         )
-        place = Path(path).absolute()
         transfer = UUID(self._fleet.send("upload", str(place), **wanted))
         self._sent.note(transfer, options.name or place.name, options.bucket or "")
         return transfer

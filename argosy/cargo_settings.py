@@ -7,7 +7,7 @@ import os
 from pydantic import Field
 
 from argosy.base_settings import ArgosySettings
-from argosy.setting_types import SpoolPaths, Spools, Types
+from argosy.setting_types import SpoolPaths, Types
 from argosy.sizes import MIB, S3_MAX_PART_BYTES, S3_MIN_PART_BYTES
 
 
@@ -16,13 +16,8 @@ class CargoSettings(ArgosySettings):
 
     spool: SpoolPaths = Field(
         min_length=1,
-        description=f"Folders that sources and destinations are in, separated by `{os.pathsep}`.",
-    )
-    spools: Spools = Field(
-        {},
-        description="Where not every worker has every folder: the folders of the whole fleet, each "
-        "with a name, as in `a=/spool/a,b=/spool/b`. What is in one of them is done by workers "
-        "that have it in `ARGOSY_SPOOL`.",
+        description=f"Folders that sources and destinations are in, separated by `{os.pathsep}`. "
+        "An agent that has it refuses at once to have a file uploaded that is elsewhere.",
     )
     bucket_size_limit: int = Field(
         50 * 1024**3, gt=0, description="Bytes that a file in the fleet's buckets may have."

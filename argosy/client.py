@@ -100,7 +100,7 @@ class Client(Background, StoredFiles, FileWork):
             found = self._reference(reference, deadline)
             cache = self.cache if options.cache else None
             return download.download(
-                self._account, found, Path(destination), options, deadline, meter, cache
+                self._account, found, destination, options, deadline, meter, cache
             )
 
     def iter_bytes(

@@ -6,8 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Md5 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+from argosy.wording import Allowed
+
+Sha256 = Annotated[
+    str, StringConstraints(pattern=r"^[0-9a-f]{64}$"), Allowed("give 64 digits of 0-9 and a-f")
+]
+Md5 = Annotated[
+    str, StringConstraints(pattern=r"^[0-9a-f]{32}$"), Allowed("give 32 digits of 0-9 and a-f")
+]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00]*$")]
 Encoding = Literal["zstd", "gzip"]
 """How bytes are stored that are not stored as they are."""

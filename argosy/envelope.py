@@ -21,6 +21,7 @@ from argosy.errors import InvalidMessage
 from argosy.fields import AgentName
 from argosy.reference import FileReference
 from argosy.references import MOST, is_reference, read_reference
+from argosy.wording import in_words
 
 SCHEMA = "argosy.message/v1"
 PREFIX = "argosy.message/"
@@ -94,7 +95,7 @@ def read_envelope(document: Any) -> Envelope | None:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "document"
-        raise InvalidMessage(f"This is no {SCHEMA}: {where}: {first['msg']}.") from None
+        raise InvalidMessage(f"This is no {SCHEMA}: {where}: {in_words(first)}.") from None
 
 
 def _is_envelope(document: Any) -> bool:

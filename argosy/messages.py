@@ -118,7 +118,16 @@ def _check(
 
 def _require_agent(client: Client, to: str) -> None:
     if not publisher(client.settings.broker_url).has_queue(queue_of(to)):
-        raise InvalidRequest(f"There is no agent {to!r}: check the name.")
+        raise _nobody(to)
+
+
+def _not_sent(error: Error, to: str) -> Error:
+    """The broker speaks of keys, of which an agent knows nothing: a wrong one is a wrong name."""
+    return _nobody(to) if isinstance(error, InvalidRequest) else error
+
+
+def _nobody(to: str) -> InvalidRequest:
+    return InvalidRequest(f"There is no agent {to!r}: check the name.")
 
 
 def _known(attachment: Attachment) -> FileReference | None:
@@ -178,7 +187,7 @@ class _Draft:
             broker.publish(key_to(self._to), body, message_id=str(self.id))
         except NotTaken as refused:
             self.forget()
-            raise refused.error from None
+            raise _not_sent(refused.error, self._to) from None
         log.info("message.sent", extra={"message_id": str(self.id), "to": self._to})
 
     def forget(self) -> None:

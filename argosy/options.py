@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from argosy.errors import InvalidRequest
+from argosy.given import check_names
 from argosy.progress import Subscriber
 from argosy.settings import S3_MAX_PART_BYTES, S3_MIN_PART_BYTES
 
@@ -54,6 +55,7 @@ class UploadOptions:
             raise InvalidRequest(f"part_size is {size}: 5 MiB to 5 GiB.")
         if self.compress is not None and self.compress not in get_args(Compress):
             raise InvalidRequest(f"compress is {self.compress!r}: auto, zstd or gzip.")
+        check_names(self.share_with)
         if self.process not in (None, "auto"):
             raise InvalidRequest(f"process is {self.process!r}: auto, or None for nothing.")
         if self.priority is not None and self.priority not in get_args(Priority):

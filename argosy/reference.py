@@ -22,6 +22,7 @@ from pydantic import (
 from argosy.derived import Derived, Encoding, Md5, Sha256, Stored, Text
 from argosy.errors import InvalidReference
 from argosy.facts import Facts
+from argosy.wording import in_words
 
 Note = Annotated[str, StringConstraints(max_length=4096, pattern=r"^[^\x00]*$")]
 
@@ -100,7 +101,7 @@ class FileReference(BaseModel):
             first = error.errors(include_input=False, include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"]) or "document"
             raise InvalidReference(
-                f"This is no argosy.file/v1 reference: {where}: {first['msg']}. "
+                f"This is no argosy.file/v1 reference: {where}: {in_words(first)}. "
                 "Pass the reference that the upload returned, unchanged."
             ) from None
 

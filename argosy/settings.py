@@ -6,6 +6,7 @@ secrets that no agent ever sees. Values come from the environment.
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -120,19 +121,44 @@ def load(kind: type[SettingsT]) -> SettingsT:
     try:
         return kind()
     except ValidationError as error:
-        lines = [_explain(dict(problem), kind) for problem in error.errors(include_input=False)]
-        raise SettingsError("Settings that need attention:\n" + "\n".join(lines)) from None
+        problems = [dict(problem) for problem in error.errors(include_input=False)]
+        lines = [f"  {_explain(problem, kind)}" for problem in problems]
+        if any(problem["type"] == "missing" for problem in problems):
+            lines += _where_they_come_from(kind)
+        raise SettingsError("\n".join(["Settings that need attention:", *lines])) from None
 
 
 def _explain(problem: dict[str, Any], kind: type[BaseSettings]) -> str:
     if not problem["loc"]:
-        return f"  {problem['msg']}"
+        return str(problem["msg"])
     name = str(problem["loc"][0])
     if name in kind.model_fields:
         name = environment_name(name, kind)
     if problem["type"] == "missing":
-        return f"  {name} is not set"
-    return f"  {name}: {problem['msg']}"
+        return f"{name} is not set"
+    return f"{name}: {problem['msg']}"
+
+
+def _where_they_come_from(kind: type[BaseSettings]) -> list[str]:
+    """What helps where settings are missing, and whose they are."""
+    if issubclass(kind, FleetSettings):
+        return [*([_AN_AGENTS] if _is_an_agents() else []), _OF_THE_FLEET]
+    return [_OF_AGENTS] if issubclass(kind, AgentSettings) else []
+
+
+_AN_AGENTS = "This is for the fleet's operator, and what is set here are the settings of an agent."
+_OF_THE_FLEET = (
+    "`make up` writes the fleet's settings to .argosy/operator.env; docs/settings.md has them all."
+)
+_OF_AGENTS = (
+    "`make up` writes what all agents share to .argosy/agent.env, and `argosy agents add` prints "
+    "what is an agent's own; docs/settings.md has them all."
+)
+
+
+def _is_an_agents() -> bool:
+    fleets_own = ("SUPABASE_SERVICE_ROLE_KEY", "DATABASE_URL")
+    return bool(os.environ.get("ARGOSY_AGENT")) and not any(map(os.environ.get, fleets_own))
 
 
 @cache

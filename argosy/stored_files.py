@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from argosy.base_client import BaseClient
-from argosy.given import ReferenceLike, place_of
+from argosy.given import ReferenceLike, check_names, place_of
 from argosy.info import FileInfo
 from argosy.options import ListOptions
 from argosy.reference import FileReference
@@ -73,11 +73,13 @@ class StoredFiles(BaseClient):
         `share_with` names agents, or `role:reader` and its like. The access ends after
         `seconds`, and no later than the file.
         """
+        check_names(share_with)
         document = self._reference(reference).document()
         return FileReference.parse(self._ask("share", document, list(share_with), access, seconds))
 
     def unshare(self, reference: ReferenceLike, share_with: Sequence[str]) -> FileReference:
         """Take every access to a file from others, and return its reference with what is left."""
+        check_names(share_with)
         document = self._reference(reference).document()
         return FileReference.parse(self._ask("unshare", document, list(share_with)))
 

@@ -14,7 +14,15 @@ _OPERATORS = ("DATABASE_URL", "SUPABASE_SERVICE_ROLE_KEY")
 def client() -> Client:
     """The agent of ARGOSY_AGENT and ARGOSY_AGENT_KEY. Raises SettingsError, NotSignedIn."""
     from argosy.client import Client
+    from argosy.errors import NotSignedIn
+    from argosy.settings import agent_settings
 
+    settings = agent_settings()
+    if not settings.agent or not settings.agent_key:
+        raise NotSignedIn(
+            "This is a command of an agent's: set ARGOSY_AGENT and ARGOSY_AGENT_KEY as `argosy "
+            "agents add` printed them."
+        )
     return Client()
 
 

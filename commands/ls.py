@@ -8,7 +8,7 @@ import click
 
 from argosy.options import ListOptions
 from commands.account import client
-from commands.output import document, json_option, moment, say, size
+from commands.output import document, json_option, moment, note, say, size
 
 if TYPE_CHECKING:
     from argosy.info import FileInfo
@@ -24,25 +24,38 @@ if TYPE_CHECKING:
 def ls(*, prefix: str, bucket: str | None, is_long: bool, limit: int | None, as_json: bool) -> None:
     """List stored files.
 
-    Prints bucket/path of every file that the agent may read, by name.
+    Prints bucket/path of every file that the agent may read, by name. Storage does not tell
+    an agent whether there is a bucket; of one that is missing, no file is listed.
 
     Example: argosy ls --long --limit 20
     """
     with client() as agent:
+        options = ListOptions(limit=limit)
         bucket, prefix = _place(agent.settings, bucket, prefix)
-        for found in agent.list_files(bucket, prefix, ListOptions(limit=limit)):
+        found = None
+        for found in agent.list_files(bucket, prefix, options):
             if as_json:
                 document(found.document())
             else:
                 say(_long(found) if is_long else f"{found.bucket}/{found.path}")
+        if found is None and not as_json and bucket not in _own(agent.settings):
+            note(
+                f"There is no bucket {bucket}, or none of its files that begin so is this agent's "
+                "to read: check the name."
+            )
 
 
 def _place(settings: AgentSettings, bucket: str | None, prefix: str) -> tuple[str, str]:
     """Bucket and prefix; what a command has printed can be given back."""
     first, _, rest = prefix.partition("/")
-    if bucket is None and first in (settings.bucket, settings.persistent_bucket):
+    if bucket is None and first in _own(settings):
         return first, rest
     return bucket or settings.bucket, prefix
+
+
+def _own(settings: AgentSettings) -> tuple[str, str]:
+    """The buckets that the fleet has made: there whether anything is in them or not."""
+    return settings.bucket, settings.persistent_bucket
 
 
 def _long(found: FileInfo) -> str:

@@ -61,7 +61,9 @@ def argosy(ctx: click.Context) -> None:
     """Carry large files between software agents.
 
     An agent's commands need SUPABASE_URL, SUPABASE_ANON_KEY, BROKER_URL, RESULT_URL,
-    ARGOSY_AGENT and ARGOSY_AGENT_KEY; an operator's need the settings of the fleet.
+    ARGOSY_AGENT and ARGOSY_AGENT_KEY; and SUPABASE_PROJECT_REF, unless it is the first label
+    of a supabase.co address, or `stub` as self-hosted Storage has it. An operator's need the
+    settings of the fleet.
     Each command's --help has an example.
     """
     debug = isinstance(ctx.obj, Manner) and ctx.obj.debug

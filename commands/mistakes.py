@@ -31,7 +31,7 @@ class Mistake:
         elif self.usage:
             self.usage.show()
         else:
-            prefix = f"{about}: " if about else ""
+            prefix = f"{about}: " if about and not _names(self.message, about) else ""
             suffix = f" [{self.code}]" if self.code else ""
             for line in f"{prefix}{self.message}{suffix}".splitlines():
                 note(line)
@@ -45,6 +45,11 @@ class Mistake:
             "about": about or None,
         }
         return json.dumps({"error": told})
+
+
+def _names(message: str, about: str) -> bool:
+    """Whether the message says itself what it is about; what is short is in many a sentence."""
+    return message.startswith(f"{about}: ") or (len(about) > 8 and about in message)
 
 
 def explain(error: BaseException) -> Mistake | None:

@@ -59,7 +59,10 @@ def _facts(status: Status) -> Iterable[tuple[str, str | Iterable[str]]]:
     yield "asked for", moment(status.created_at)
     yield "begun", moment(status.started_at)
     yield "ended", moment(status.ended_at)
-    yield "expires" if status.tombstone is None else "expired", moment(status.expires_at)
+    if status.tombstone is None:
+        yield "expires", moment(status.expires_at)
+    elif status.tombstone.why == "expired":  # else it went before its time
+        yield "expired", moment(status.expires_at)
     yield "gone", gone(status)
 
 

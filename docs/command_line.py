@@ -16,8 +16,9 @@ INTRODUCTION = """\
 fleet. `argosy --help` lists the commands and `argosy COMMAND --help` explains one. A command
 imports what it needs and no more.
 
-An agent's commands need `SUPABASE_URL`, `SUPABASE_ANON_KEY`, `SUPABASE_PROJECT_REF`, `BROKER_URL`,
-`RESULT_URL`, `ARGOSY_AGENT` and `ARGOSY_AGENT_KEY`; with `make up` that is
+An agent's commands need `SUPABASE_URL`, `SUPABASE_ANON_KEY`, `BROKER_URL`, `RESULT_URL`,
+`ARGOSY_AGENT` and `ARGOSY_AGENT_KEY`; and `SUPABASE_PROJECT_REF`, unless it is the first label of a
+`supabase.co` address, or `stub` as self-hosted Storage has it. With `make up` that is
 `. .argosy/agent.env` and what `argosy agents add` has printed. An operator's commands need all
 [settings](settings.md) of the fleet. Where both `DATABASE_URL` and `SUPABASE_SERVICE_ROLE_KEY` are
 set, `status`, `watch` and `history --all` ask the database and see everybody's transfers; else they
@@ -50,7 +51,7 @@ argosy status 9a3c0f6e-8d3e-4d27-9f5b-0d5f3a1c2b4e --watch
 `--json` prints one JSON document a line, in ASCII, and a mistake on standard error as
 `{"error": {"code", "message", "retryable", "transfer", "about"}}` (`code` is
 [one of these](errors.md), or null for wrong usage and settings). Only what runs until it is ended
-(`worker`, `beat`, `flower`, `up`, `demo`) and what prints another language (`gateway`,
+(`worker`, `beat`, `flower`, `up`, `demo`) and what prints another language (`gateway`, `metrics`,
 `completion`) has no `--json`.
 
 Results go to standard output, progress and remarks to standard error. Without a terminal there

@@ -101,6 +101,8 @@ def _setting(name: str, kind: type[BaseSettings]) -> tuple[str, ...]:
 def _reader(name: str) -> str:
     if name in ("agent", "agent_key", "session_dir"):
         return "agents"
+    if name == "spool":
+        return "fleet; agents that have it"
     return "agents, fleet" if name in AgentSettings.model_fields else "fleet"
 
 

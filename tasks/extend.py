@@ -57,8 +57,8 @@ def _end(settings: FleetSettings, request: ExtendRequest) -> datetime:
     most = max(settings.extend_days, settings.retention_days)
     if days > most:
         raise InvalidRequest(
-            f"A file is kept for {most:g} days from now at most: ask for fewer than {days:g}, or "
-            "persist it."
+            f"{request.reference.name} can be kept for {most:g} days from now at most: ask for "
+            f"fewer than {days:g}, or persist it."
         )
     return datetime.now(UTC) + timedelta(days=days)
 

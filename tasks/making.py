@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -131,12 +132,24 @@ def make(
             takeover=takeover,
         )
 
-    if claimed := fleet().transact(take):
-        _make(transfer, agent_id, claimed, step, maker)
-    # Looked at only now: while one worker made these, another has perhaps made the others.
-    rows = fleet().transact(lambda session: enter(session, transfer.id, agent_id, keys_of(step)))
-    for one in rows:
-        _check_made(one)
+    with _naming(transfer.name):
+        if claimed := fleet().transact(take):
+            _make(transfer, agent_id, claimed, step, maker)
+        # Looked at only now: while one worker made these, another has perhaps made the others.
+        for one in fleet().transact(
+            lambda session: enter(session, transfer.id, agent_id, keys_of(step))
+        ):
+            _check_made(one)
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """What looks into bytes knows no file's name, and says why as a clause."""
+    try:
+        yield
+    except MediaError as error:
+        why = error.message.rstrip(".")
+        raise type(error)(f"{name}: {why}.", error.transfer_id, error.retry_after) from error
 
 
 def _check_made(one: Derivative) -> None:

@@ -89,7 +89,7 @@ def _require_one_file(old: Transfer) -> None:
 def _begin(session: Session, agent: Agent, old: Transfer, task_id: UUID, what: str) -> Transfer:
     if old.state not in ENDS:
         raise InvalidState(
-            f"{old.name} is {old.state}: what failed or was cancelled is done over again.",
+            f"{old.name} is {old.state}: only what failed or was cancelled can be done over again.",
             str(old.id),
         )
     _require_one_file(old)

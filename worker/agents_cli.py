@@ -45,7 +45,10 @@ def agents() -> None:
 )
 @json_option
 def add(*, name: str, role: str, as_json: bool) -> None:
-    """Create agent NAME and print what it connects with, once."""
+    """Create agent NAME and print what it connects with, once.
+
+    Example: argosy agents add weather --role reader
+    """
     from worker.agents import add_agent
 
     settings = load(FleetSettings)
@@ -57,7 +60,10 @@ def add(*, name: str, role: str, as_json: bool) -> None:
 @click.argument("name")
 @json_option
 def rotate_key(*, name: str, as_json: bool) -> None:
-    """Give agent NAME a new key and broker password, and print them, once."""
+    """Give agent NAME a new key and broker password, and print them, once.
+
+    Example: argosy agents rotate-key weather
+    """
     from worker.agents import rotate_key as rotate
 
     settings = load(FleetSettings)
@@ -69,7 +75,10 @@ def rotate_key(*, name: str, as_json: bool) -> None:
 @click.argument("name")
 @json_option
 def disable(*, name: str, as_json: bool) -> None:
-    """Shut agent NAME out: of Storage at once, then of Auth and of the broker."""
+    """Shut agent NAME out: of Storage at once, then of Auth and of the broker.
+
+    Example: argosy agents disable weather
+    """
     from worker.agents import disable_agent
 
     settings = load(FleetSettings)
@@ -82,7 +91,10 @@ def disable(*, name: str, as_json: bool) -> None:
 @click.argument("name")
 @json_option
 def enable(*, name: str, as_json: bool) -> None:
-    """Let agent NAME in again."""
+    """Let agent NAME in again.
+
+    Example: argosy agents enable weather
+    """
     from worker.agents import enable_agent
     from worker.broker_api import why_none
 
@@ -109,6 +121,8 @@ def limit(*, name: str, as_json: bool, **given: int | NoLimit | None) -> None:
 
     What is not given stays as it is. A rate holds within a minute, also for what is on its
     way; the others from the next transfer on.
+
+    Example: argosy agents limit weather --stored 10GB --rate 5MB
     """
     from worker.agents import limit_agent
 
@@ -128,7 +142,10 @@ def limit(*, name: str, as_json: bool, **given: int | NoLimit | None) -> None:
 @agents.command("list")
 @json_option
 def list_(*, as_json: bool) -> None:
-    """Show every agent."""
+    """Show every agent.
+
+    Example: argosy agents list --json
+    """
     from worker.agents import list_agents
 
     found = list_agents(load(FleetSettings))

@@ -11,6 +11,10 @@ _UNITS = ("", "K", "M", "G", "T")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([KMGT]?)(I?)B?", re.IGNORECASE)
 
 
+_MOST_BYTES = 8_388_607 * 1024**4
+"""Whole TiB that fit into the column."""
+
+
 class NoLimit(Enum):
     """Said instead of an amount: the fleet's own holds then, if it has one."""
 
@@ -37,8 +41,16 @@ class Amount(click.ParamType[int | NoLimit]):
         if count is None:
             self.fail(f"{value!r} is {self._example}", param, ctx)
         if not self._least <= count <= self._most:
-            self.fail(f"{value!r} is not from {self._least} to {self._most}.", param, ctx)
+            self.fail(f"{value!r} is {self._wrong(count)}.", param, ctx)
         return count
+
+    def _wrong(self, count: int) -> str:
+        if count < self._least:
+            return f"too little: give {self._said(self._least)} or more"
+        return f"too much: give {self._said(self._most)} or less"
+
+    def _said(self, count: int) -> str:
+        return str(count)
 
     _example = "no number, and not `none`."
 
@@ -53,7 +65,7 @@ class Size(Amount):
     _example = "no size, and not `none`: 500, 20MB, 1.5GB, 64KiB."
 
     def __init__(self, least: int = 0) -> None:
-        super().__init__(least, 2**63 - 1)
+        super().__init__(least, _MOST_BYTES)
 
     def _read(self, said: str) -> int | None:
         found = _SIZE.fullmatch(said)
@@ -62,3 +74,9 @@ class Size(Amount):
         exponent = _UNITS.index(found[2].upper())
         unit = 1024**exponent if found[3] else 1000**exponent
         return int(float(found[1]) * unit) if "." in found[1] else int(found[1]) * unit
+
+    def _said(self, count: int) -> str:
+        for exponent in range(len(_UNITS) - 1, 0, -1):
+            if count >= 1024**exponent and count % 1024**exponent == 0:
+                return f"{count // 1024**exponent}{_UNITS[exponent]}iB"
+        return f"{count} bytes"

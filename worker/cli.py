@@ -40,17 +40,38 @@ def worker(
     control: bool | None,
     metrics_port: int | None,
 ) -> None:
-    """Run a worker of the fleet."""
+    """Run a worker of the fleet.
+
+    Example: argosy worker --concurrency 8 --no-control
+    """
     if metrics_port is not None:
         os.environ[environment_name("worker_metrics_port")] = str(metrics_port)
     settings = load(FleetSettings)
+    wanted = _queues(settings, queues)
     _prepare_measures(settings, name)
     from worker.app import app
 
     settings.state_dir.mkdir(parents=True, exist_ok=True)  # it shows there that it lives
     options = ["--concurrency", str(concurrency or settings.concurrency), "-n", f"{name}@%h"]
-    options += _queue_options(settings, queues.split(",") if queues else [], control=control)
+    options += _queue_options(settings, wanted, control=control)
     app.worker_main(["worker", "--without-mingle", "--without-gossip", *options])
+
+
+def _queues(settings: FleetSettings, said: str | None) -> list[str]:
+    """The queues of --queues; a worker of one that is not there would end as if all were well."""
+    wanted = [name for part in (said or "").split(",") if (name := part.strip())]
+    if not wanted:
+        return wanted
+    from worker.queues import names_for_workers, unknown_among
+
+    if unknown := unknown_among(settings, wanted):
+        raise click.BadParameter(
+            f"the fleet has no queue {unknown[0]!r}. It has: "
+            f"{', '.join(names_for_workers(settings))} (those of a spool, name@SPOOL, where "
+            "ARGOSY_SPOOLS names it).",
+            param_hint="--queues",
+        )
+    return wanted
 
 
 def _prepare_measures(settings: FleetSettings, name: str) -> None:
@@ -83,7 +104,10 @@ def _queue_options(
 
 @click.command()
 def beat() -> None:
-    """Run the clock of the fleet. One is enough; two do no harm."""
+    """Run the clock of the fleet. One is enough; two do no harm.
+
+    Example: argosy beat
+    """
     settings = load(FleetSettings)
     from worker.app import app, declare_topology
 
@@ -103,6 +127,8 @@ def flower(port: int | None, address: str, broker_api: str | None) -> None:
     """Run Flower, the page on which operators watch the fleet.
 
     Without ARGOSY_FLOWER_BASIC_AUTH or ARGOSY_FLOWER_OAUTH it listens on this machine only.
+
+    Example: argosy flower --port 5555
     """
     settings = load(FleetSettings)
     from worker.app import app
@@ -119,7 +145,10 @@ def flower(port: int | None, address: str, broker_api: str | None) -> None:
 @click.option("--address", help="Address to listen on; ARGOSY_METRICS_ADDRESS by default.")
 @click.option("--once", is_flag=True, help="Print one scrape and end.")
 def metrics(*, port: int | None, address: str | None, once: bool) -> None:
-    """Tell Prometheus of the fleet's books: http://127.0.0.1:9540/metrics."""
+    """Tell Prometheus of the fleet's books: http://127.0.0.1:9540/metrics.
+
+    Example: argosy metrics --port 9540
+    """
     settings = load(FleetSettings)
     from worker.logs import configure_logging
     from worker.metrics import exposition, serve
@@ -142,7 +171,10 @@ def metrics(*, port: int | None, address: str | None, once: bool) -> None:
 )
 @json_option
 def migrate(*, revision: str | None, as_json: bool) -> None:
-    """Bring schema `argosy` and its policies up to date. `bootstrap` does this and more."""
+    """Bring schema `argosy` and its policies up to date. `bootstrap` does this and more.
+
+    Example: argosy migrate
+    """
     settings = load(FleetSettings)
     from worker import bootstrap, schema
 
@@ -158,7 +190,10 @@ def migrate(*, revision: str | None, as_json: bool) -> None:
 @click.option("--dry-run", is_flag=True, help="Only say what would change.")
 @json_option
 def bootstrap(*, dry_run: bool, as_json: bool) -> None:
-    """Make a project ready: schema, policies, roles, buckets. Safe at every deploy."""
+    """Make a project ready: schema, policies, roles, buckets. Safe at every deploy.
+
+    Example: argosy bootstrap --dry-run
+    """
     settings = load(FleetSettings)
     from worker.bootstrap import bootstrap as make_ready
 
@@ -183,7 +218,10 @@ def _tell(changed: list[str], *, as_json: bool, dry_run: bool = False) -> None:
     help="File to write instead of standard output.",
 )
 def gateway(output: str) -> None:
-    """Print nginx's configuration: a gateway with CORS in front of Supabase."""
+    """Print nginx's configuration: a gateway with CORS in front of Supabase.
+
+    Example: argosy gateway --output nginx.conf
+    """
     from worker.gateway import render
 
     text = render(load(GatewaySettings))

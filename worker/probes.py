@@ -39,6 +39,8 @@ def health(*, worker: str, at_most: float, state_dir: Path, as_json: bool) -> No
 
     No server is asked: while one is away, a worker waits for it and lives. Ends with 1 where
     its main process, or every process that works, has shown no life.
+
+    Example: argosy health --at-most 120
     """
     name = f"{worker}@{socket.gethostname()}"
     why = signs.why_unwell(signs.folder_of(state_dir, name), at_most)
@@ -59,6 +61,8 @@ def ready(*, timeout: float, as_json: bool) -> None:
 
     Asks the broker for its queues, the database for a schema that this version works with,
     Storage for the fleet's bucket, and when beat last ticked. Ends with 1 where one is not well.
+
+    Example: argosy ready --timeout 5
     """
     from argosy.settings import FleetSettings, load
     from worker.readiness import examine_readiness

@@ -64,6 +64,17 @@ def with_own_spools(settings: FleetSettings, names: Sequence[str]) -> Sequence[s
     return [*names, *(at_spool(one, its) for one in names if one in _SPOOLED for its in spools)]
 
 
+def unknown_among(settings: FleetSettings, names: Iterable[str]) -> list[str]:
+    """Those that are no queue for the fleet's workers; RabbitMQ would end a worker of them."""
+    known = names_for_workers(settings)
+    return [name for name in names if name not in known]
+
+
+def names_for_workers(settings: FleetSettings) -> list[str]:
+    """The queues that a worker may be told to read, those of named spools at the end."""
+    return [queue.name for queue in (*QUEUES, *queues_of_spools(settings.spools))]
+
+
 def read_by(settings: FleetSettings) -> tuple[Queue, ...]:
     """The queues that a worker with these settings reads, unless it is told otherwise."""
     return (*QUEUES, *queues_of_spools(own_spools(settings)))

@@ -141,13 +141,15 @@ class Partial:
 
 
 @contextmanager
-def destination(given: Path, name: str) -> Iterator[Destination]:
-    """Where `given` leads: a folder gets the file under `name`, made safe.
+def destination(said: str | os.PathLike[str], name: str) -> Iterator[Destination]:
+    """Where `said` leads: a folder gets the file under `name`, made safe.
 
-    Raises DestinationUnwritable, DestinationExists, DiskFull, here and for every OSError
-    in the block.
+    What ends in a slash is a folder, and has to be there. Raises DestinationUnwritable,
+    DestinationExists, DiskFull, here and for every OSError in the block.
     """
+    given = Path(said)
     try:
+        _check_folder(os.fspath(said), given)
         path = given / local_name(name, given) if given.is_dir() else given
         folder = os.open(path.parent, _FOLDER)
     except (OSError, ValueError) as error:
@@ -189,6 +191,17 @@ def explained(error: OSError | ValueError, path: Path) -> DestinationError:
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return DestinationUnwritable(f"{path} cannot be written: its folder is missing: make it.")
     return DestinationUnwritable(f"{path} cannot be written: {reason}: choose another folder.")
+
+
+def _check_folder(said: str, given: Path) -> None:
+    """A Path forgets the slash at the end: without this a file would get the folder's name."""
+    if os.path.basename(said) not in ("", ".") or given.is_dir():  # noqa: PTH119
+        return
+    if given.exists():
+        raise DestinationUnwritable(f"{said} cannot be written: it is no folder: name another.")
+    raise DestinationUnwritable(
+        f"{said} cannot be written: there is no such folder: make it first."
+    )
 
 
 def _plain(character: str) -> str:

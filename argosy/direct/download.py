@@ -7,6 +7,7 @@ them, are the file's own, each of whole frames.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -39,7 +40,7 @@ _WORTH_KEEPING = (TransferCancelled, NotSignedIn, InvalidToken)
 def download(
     account: Account,
     reference: FileReference,
-    destination: Path,
+    destination: str | os.PathLike[str],
     options: DownloadOptions,
     deadline: Deadline,
     meter: Meter,

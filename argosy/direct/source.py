@@ -9,6 +9,7 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from argosy.errors import (
@@ -24,10 +25,15 @@ from argosy.storage.body import Body, BytesBody, FileRange
 
 NAMELESS = "file"
 """The name of what has none."""
-_NO_FILE = (
-    "it is a folder, a device, a socket or a pipe: give the path of a file, or open a pipe and "
-    "use upload_stream"
+_AS_A_STREAM = "read it as a stream (upload_stream, or `argosy upload - --name NAME`)"
+_KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
+    (stat.S_ISDIR, "it is a folder: give the path of a file"),
+    (stat.S_ISSOCK, "it is a socket: give the path of a file"),
+    (stat.S_ISFIFO, f"it is a pipe: {_AS_A_STREAM}"),
+    (stat.S_ISCHR, f"it is a device: {_AS_A_STREAM}"),
+    (stat.S_ISBLK, f"it is a device: {_AS_A_STREAM}"),
 )
+"""What is no file, and what to do."""
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # opening a FIFO must not wait for its writer
 
 
@@ -160,7 +166,7 @@ def name_of(file: Any) -> str:
 
 @contextmanager
 def _opened_path(path: str) -> Iterator[FileSource]:
-    with _named(path):
+    with _named(path or repr(path)):
         fd = _open(path)
         try:
             real = os.path.realpath(path)
@@ -179,12 +185,18 @@ def _open(path: str) -> int:
         raise SourceMissing("no file can have such a name") from None
     except OSError as error:
         if error.errno == errno.ENXIO:
-            raise SourceNotAFile(_NO_FILE) from None
+            raise SourceNotAFile(_no_file(Path(path).stat().st_mode)) from None
         raise SourceUnreadable(f"it cannot be read: {error.strerror}") from error
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
+    mode = os.fstat(fd).st_mode
+    if not stat.S_ISREG(mode):
         os.close(fd)
-        raise SourceNotAFile(_NO_FILE)
+        raise SourceNotAFile(_no_file(mode))
     return fd
+
+
+def _no_file(mode: int) -> str:
+    said = (said for is_it, said in _KINDS if is_it(mode))
+    return next(said, "it is no regular file: give the path of one")
 
 
 @contextmanager

@@ -57,10 +57,10 @@ _DENIED = Trait(AccessDenied, "ask its owner for a grant")
 _EXPIRED = Trait(InvalidToken, "sign in again")
 _NO_BUCKET = Trait(BucketNotFound, "create the bucket or correct its name")
 _NO_OBJECT = Trait(ObjectNotFound, "it does not exist, or this agent may not read it")
-_NO_UPLOAD = Trait(UploadNotFound, "it was completed or aborted: look at the object, or start anew")
+_NO_UPLOAD = Trait(UploadNotFound, "it was completed or aborted, look at the object, or start anew")
 _TOO_LARGE = Trait(ObjectTooLarge, "send less, or raise the limit of the bucket and the project")
 _TYPE = Trait(TypeNotAllowed, "use a content type that the bucket allows")
-_PARTS = Trait(ChecksumMismatch, "the parts stored are not those that were sent: send them again")
+_PARTS = Trait(ChecksumMismatch, "the parts stored are not those that were sent, send them again")
 _REFUSED = Trait(StorageRefused, "repeating it will not help")
 _SIGNATURE = Trait(
     StorageRefused,
@@ -110,7 +110,7 @@ BY_STATUS: dict[int, Trait] = {
     429: _BUSY,
     501: _REFUSED,
     505: _REFUSED,
-    507: Trait(StorageRefused, "Storage is full: make room"),
+    507: Trait(StorageRefused, "it is full, make room"),
 }
 """By status, where the code says nothing; other 5xx are busy, the rest is refused."""
 
@@ -181,10 +181,11 @@ def _by_status(status: int) -> Trait:
 def refused(what: str, refusal: Refusal, retry_after: float | None = None) -> Error:
     """The error for an answer; `what` says in words what was being done to which object."""
     trait = trait_of(refusal)
-    who = "Storage" if refusal.from_storage else "a gateway"
+    who = "Storage" if refusal.from_storage else "A gateway"
     said = ": ".join(filter(None, (refusal.code, _printable(refusal.message))))
     answer = f"{refusal.status} ({said})" if said else str(refusal.status)
-    error = trait.error(f"{what}: {who} answered {answer}; {trait.advice}", None, retry_after)
+    told = f"{who} answered {answer} when asked to {what}: {trait.advice}."
+    error = trait.error(told, None, retry_after)
     if isinstance(error, StorageUnavailable):
         error.away = refusal.status >= 500 and refusal.code != "SlowDown"
     return error
@@ -194,11 +195,11 @@ def unreachable(what: str, cause: httpx.HTTPError | httpx.StreamError | httpx.In
     """The error for a failure below HTTP: resets, time-outs, cut bodies."""
     kind = type(cause).__name__
     if isinstance(cause, httpx.LocalProtocolError | httpx.UnsupportedProtocol | httpx.InvalidURL):
-        return StorageRefused(f"{what}: the request cannot be sent ({kind}); check SUPABASE_URL")
+        return StorageRefused(f"The request to {what} cannot be sent ({kind}): check SUPABASE_URL.")
     detail = _printable(str(cause))
     error = StorageUnavailable(
-        f"{what}: Storage was not reached or cut the connection "
-        f"({kind}{': ' if detail else ''}{detail}); {_BUSY.advice}"
+        f"Storage was not reached or cut the connection ({kind}{': ' if detail else ''}{detail}) "
+        f"when asked to {what}: {_BUSY.advice}."
     )
     error.away = True
     return error

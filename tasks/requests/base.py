@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from argosy.errors import InvalidReference, InvalidRequest
 from argosy.reference import is_storable
+from argosy.wording import in_words
 from models import Priority
 from tasks.requests.fields import Key
 
@@ -66,4 +67,4 @@ def parse(kind: type[RequestT], **arguments: Any) -> RequestT:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "list"
         wrong = InvalidReference if _IN_A_REFERENCE.match(where) else InvalidRequest
-        raise wrong(f"Argument {where}: {first['msg']}.") from None
+        raise wrong(f"Argument {where}: {in_words(first)}.") from None

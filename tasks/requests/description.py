@@ -14,6 +14,7 @@ from argosy.errors import InvalidReference, InvalidRequest
 from argosy.fields import Bucket, ContentType, FileName, Metadata
 from argosy.reference import FileReference
 from argosy.storage.metadata import to_headers
+from argosy.wording import in_words
 from tasks.requests.places import check_place
 
 BY_THE_FLEET = {"created_at", "expires_at", "grants", "derivatives"}
@@ -52,7 +53,7 @@ def checked(file: FileReference, to_be: str) -> FileReference:
         try:
             wanted.validate_python(getattr(file, name))
         except ValidationError as error:
-            said = error.errors(include_input=False, include_url=False)[0]["msg"]
+            said = in_words(error.errors(include_input=False, include_url=False)[0])
             raise InvalidReference(f"This file cannot be {to_be}: {name}: {said}.") from None
     check_description(file.name, file.metadata)
     return file

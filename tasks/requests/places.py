@@ -18,8 +18,13 @@ from pydantic import (
 from argosy.errors import InvalidReference
 from argosy.fields import Bucket
 from argosy.reference import FileReference
+from argosy.wording import Allowed, in_words
 
-ObjectPath = Annotated[str, StringConstraints(max_length=1024, pattern=r"^[^\x00]*$")]
+ObjectPath = Annotated[
+    str,
+    StringConstraints(max_length=1024, pattern=r"^[^\x00]*$"),
+    Allowed("give a path of at most 1,024 characters, without U+0000"),
+]
 
 
 class Place(BaseModel):
@@ -57,5 +62,5 @@ def check_place(file: FileReference | Place) -> None:
     try:
         Place(bucket=file.bucket, path=file.path)
     except ValidationError as error:
-        said = error.errors(include_url=False)[0]["msg"]
+        said = in_words(error.errors(include_url=False)[0])
         raise InvalidReference(f"This reference names no file of the fleet: {said}.") from None

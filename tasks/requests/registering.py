@@ -8,11 +8,16 @@ from typing import Annotated, Any, ClassVar
 from pydantic import StringConstraints, field_validator
 
 from argosy.reference import FileReference
+from argosy.wording import Allowed
 from tasks.requests.description import BY_THE_FLEET, checked
 from tasks.requests.fields import Grantees
 from tasks.requests.stored import ReferenceRequest
 
-Etag = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
+Etag = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$"),
+    Allowed("give the ETag that Storage answered"),
+]
 
 
 class RegisterRequest(ReferenceRequest):

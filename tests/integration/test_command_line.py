@@ -232,6 +232,9 @@ def test_a_file_that_is_stored_compressed(shell: Shell, other: Shell) -> None:
     assert [made["state"] for made in as_json["derivatives"]] == ["made", "skipped"]
     refused = shell("upload", "table.csv", "--process", "auto")
     assert (refused.returncode, b"add --later" in refused.stderr) == (2, True)
+    absent = shell("ls", "--bucket", "nobucket")
+    assert (absent.returncode, absent.stdout) == (0, b"")
+    assert b"There is no bucket nobucket, or none of its files" in absent.stderr
 
 
 FACTS: dict[str, Any] = {
@@ -384,10 +387,13 @@ def waiting(deployment: Deployment, *, agent: str, **columns: Any) -> Iterator[s
 
 def test_the_fleet_uploads_and_tells(shell: Shell, deployment: Deployment, spool: Path) -> None:
     source = deployment.make_file(f"later-{uuid4().hex}.bin", 2 * MB)
-    [later], waited = at_once(
+    [later], waited, outside = at_once(
         lambda: shell.json("upload", str(source), "--later"),
         lambda: shell("upload", str(source), "--later", "--wait", "--name", "for people"),
+        lambda: shell("upload", "/etc/hostname", "--later"),
     )
+    assert (outside.returncode, outside.stdout) == (1, b"")
+    assert b"is not inside the spool" in outside.stderr
     assert waited.returncode == 0
     assert re.fullmatch(r"agent-transfers/\S+/for people\n", waited.stdout.decode())
     watched, history, again = at_once(

@@ -108,8 +108,10 @@ def test_no_further_than_the_limit(
     deployment: Deployment, owner: Requester, file: FileReference, days: float
 ) -> None:
     before = _end(deployment, file)
-    with pytest.raises(InvalidRequest):
+    with pytest.raises(InvalidRequest) as caught:
         _extended(owner, file, days)
+    if days == 91:
+        assert caught.value.message.startswith(f"{file.name} can be kept for 90 days from now at ")
     assert _end(deployment, file) == before
 
 

@@ -125,7 +125,9 @@ def test_what_fails_is_noted_and_the_file_stays(
     sent = transfer.thumbnail.s(reference, sizes=[64]).apply_async(headers=sender.headers)
     with pytest.raises(errors.DamagedFile) as caught:
         sent.get(timeout=RESULT_SECONDS)
-    assert "broken.jpg" in str(caught.value) or caught.value.transfer_id == str(reference.id)
+    assert caught.value.message.startswith("broken.jpg: ")
+    assert caught.value.message.endswith(".")
+    assert caught.value.transfer_id == str(reference.id)
     noted = run(sender, transfer.thumbnail.s(reference, sizes=[64], required=False))
     assert [(one.state, one.path) for one in noted.derivatives] == [("failed", None)]
     assert noted.derivatives[0].reason

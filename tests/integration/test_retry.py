@@ -238,6 +238,10 @@ def test_who_may_not(deployment: Deployment, captain: Captain, spool: Path) -> N
     for result, error in refused:
         with pytest.raises(error):
             result.get(timeout=RESULT_SECONDS)
+    with pytest.raises(
+        InvalidState, match="is completed: only what failed or was cancelled can be"
+    ):
+        captain.retry(done.id).get(timeout=RESULT_SECONDS)
     assert not deployment.query(
         "SELECT 1 FROM argosy.transfers WHERE retry_of IN (:a, :b)", a=failed.id, b=done.id
     )

@@ -99,8 +99,7 @@ def test_each_help_explains() -> None:
     for name, command in commands():
         told = command.help or ""
         assert "." in told, name
-        if command.callback and command.callback.__module__.startswith("commands."):
-            assert "Example" in told, name
+        assert isinstance(command, click.Group) or "Example" in told, name
         for option in command.params:
             assert not isinstance(option, click.Option) or option.help or option.hidden, name
 
@@ -177,6 +176,30 @@ def test_a_mistake_is_a_sentence(error: Exception, code: int, word: str) -> None
     assert mistake
     assert mistake.exit_code == code
     assert word in mistake.message
+
+
+@pytest.mark.parametrize(
+    ("message", "about", "told"),
+    [
+        ("nofile.bin: there is none.", "nofile.bin", "nofile.bin: there is none. [error]"),
+        (".: it is a folder.", ".", ".: it is a folder. [error]"),
+        (
+            "Storage has no bucket/report.bin.",
+            "bucket/report.bin",
+            "Storage has no bucket/report.b",
+        ),
+        ("It is not there.", "report.bin", "report.bin: It is not there. [error]"),
+        ("It is not there.", ".", ".: It is not there. [error]"),
+        ("It is not there.", "is", "is: It is not there. [error]"),
+    ],
+)
+def test_what_a_mistake_is_about_is_named_once(
+    capsys: pytest.CaptureFixture[str], message: str, about: str, told: str
+) -> None:
+    mistake = mistakes.explain(errors.Error(message))
+    assert mistake
+    mistake.tell(as_json=False, about=about)
+    assert capsys.readouterr().err.startswith(told)
 
 
 def test_what_is_nobodys_mistake_is_not_hidden() -> None:
@@ -359,6 +382,24 @@ def test_a_transfer_in_words() -> None:
     assert words.line(status) == f"{ID}  moving  45 %  report.bin  window: 1 of 8"
 
 
+@pytest.mark.parametrize(("why", "is_told"), [("expired", True), ("deleted", False)])
+def test_what_is_deleted_before_its_time_has_not_expired(*, why: str, is_told: bool) -> None:
+    status = Status(
+        id=UUID(ID),
+        kind="upload",
+        state="expired",
+        name="report.bin",
+        bucket="b",
+        path="p",
+        created_at="2026-01-01T00:00:00Z",  # type: ignore[arg-type]
+        expires_at="2026-12-28T00:00:00Z",  # type: ignore[arg-type]
+        tombstone={"at": "2026-01-02T00:00:00Z", "why": why, "by": "weather"},  # type: ignore[arg-type]
+    )
+    told = "\n".join(words.account(status))
+    assert ("2026-12-28" in told) is is_told
+    assert "gone       2026-01-02" in told
+
+
 def test_the_states_in_which_a_transfer_stays() -> None:
     assert {str(state) for state in ENDED_BY_THE_MACHINE} == ENDED
 
@@ -435,6 +476,19 @@ def test_missing_settings() -> None:
     assert (done.returncode, done.stdout) == (Exit.USAGE, "")
     assert "SUPABASE_URL is not set" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_agent_that_has_not_said_who_it_is() -> None:
+    done = run(
+        "ls",
+        SUPABASE_URL="http://localhost:1",
+        SUPABASE_ANON_KEY="anon",
+        BROKER_URL="amqp://localhost:1",
+        RESULT_URL="redis://localhost:1",
+    )
+    assert (done.returncode, done.stdout) == (Exit.USAGE, "")
+    assert "ARGOSY_AGENT_KEY as `argosy agents add` printed them" in done.stderr
+    assert "argosy.login" not in done.stderr
 
 
 def test_missing_settings_for_programs_and_for_developers() -> None:

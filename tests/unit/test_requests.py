@@ -19,6 +19,9 @@ from tasks.requests import (
     DownloadRequest,
     PinRequest,
     RegisterRequest,
+    Request,
+    ShareRequest,
+    ThumbnailRequest,
     UploadManyRequest,
     UploadRequest,
     parse,
@@ -51,12 +54,12 @@ def test_a_batch() -> None:
 @pytest.mark.parametrize(
     ("sources", "wrong"),
     [
-        ([], "sources: Tuple should have at least 1 item"),
-        (["/spool/a"] * 1001, "sources: Tuple should have at most 1000 items"),
-        (["/spool/a", "b"], r"sources\.1: String should match"),
+        ([], "sources: give at least 1"),
+        (["/spool/a"] * 1001, "sources: give at most 1000"),
+        (["/spool/a", "b"], r"sources\.1: give a whole path, from / on"),
         (["/spool/a", "/"], "sources: .*'/' has no file's name"),
         (["/spool/" + "a" * 1025], "sources: .* has no file's name"),
-        (["/spool/a", 1], r"sources\.1: Input should be a valid string"),
+        (["/spool/a", 1], r"sources\.1: give a whole path, from / on"),
     ],
 )
 def test_a_batch_that_is_none(sources: list[Any], wrong: str) -> None:
@@ -68,6 +71,12 @@ def test_a_download() -> None:
     request = parse(DownloadRequest, reference=DOCUMENT, destination="/spool/new")
     assert request.kind == Kind.DOWNLOAD
     assert request.reference == FileReference.parse(DOCUMENT)
+
+
+@pytest.mark.parametrize("destination", ["/spool/new/", "/spool/new/.", "/spool/"])
+def test_a_download_is_to_a_file(destination: str) -> None:
+    with pytest.raises(InvalidRequest, match="is a folder: name the file in it"):
+        parse(DownloadRequest, reference=DOCUMENT, destination=destination)
 
 
 def test_a_reference_may_come_as_itself() -> None:
@@ -186,6 +195,35 @@ def test_a_references_form_does_not_matter_to_the_fingerprint() -> None:
         for form in (DOCUMENT, plain, reference, reference.document())
     }
     assert len(prints) == 1
+
+
+# In whose words
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "words"),
+    [
+        (
+            ShareRequest,
+            {"share_with": ["role:nope"]},
+            "share_with.0: give an agent's name, or role:admin, role:worker or role:reader.",
+        ),
+        (ShareRequest, {"share_with": "agent-b"}, 'share_with: give a list of names: ["agent-b"].'),
+        (ShareRequest, {"share_with": ["b"], "seconds": -1.0}, "seconds: give more than 0."),
+        (ShareRequest, {"share_with": ["b"], "access": "x"}, "access: give one of 'read' or 'wri"),
+        (ThumbnailRequest, {"sizes": [0]}, "sizes.0: give 1 or more."),
+        (ThumbnailRequest, {"unknown": 1}, "unknown: there is no such argument."),
+        (DownloadRequest, {}, "destination: it is missing."),
+        (DownloadRequest, {"destination": "a"}, "destination: give a whole path, from / on, of at"),
+    ],
+)
+def test_what_is_allowed_is_said_in_words(
+    kind: type[Request], arguments: dict[str, Any], words: str
+) -> None:
+    file = "file" if kind is ShareRequest else "reference"
+    with pytest.raises(InvalidRequest) as caught:
+        parse(kind, **{file: DOCUMENT}, **arguments)
+    assert caught.value.message.startswith(f"Argument {words}")
 
 
 # A file that its agent has stored itself

@@ -110,6 +110,22 @@ def test_an_agent_needs_nothing_of_the_fleets(monkeypatch: pytest.MonkeyPatch) -
     assert not hasattr(load(AgentSettings), "supabase_service_role_key")
 
 
+def test_where_missing_settings_come_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BROKER_URL")
+    with pytest.raises(SettingsError, match=r"\.argosy/agent\.env, and `argosy agents add` prints"):
+        load(AgentSettings)
+    with pytest.raises(SettingsError, match=r"\.argosy/operator\.env") as caught:
+        load(FleetSettings)
+    assert "operator, and" not in str(caught.value)
+
+
+def test_an_agent_is_told_what_is_an_operators(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in set(FLEET) - set(AGENT):
+        monkeypatch.delenv(name)
+    with pytest.raises(SettingsError, match="for the fleet's operator, and what is set here are"):
+        load(FleetSettings)
+
+
 @pytest.mark.parametrize("empty", [None, ""])
 def test_a_fleet_that_cannot_mint_is_refused(
     monkeypatch: pytest.MonkeyPatch, empty: str | None

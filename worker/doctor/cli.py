@@ -29,6 +29,8 @@ def doctor(agent: str | None, path: str | None, bucket: str | None, *, as_json: 
 
     PATH is an object's name; without it, a file in the agent's own folder is
     looked at. Ends with 1 where a check is not well.
+
+    Example: argosy doctor weather
     """
     from worker.doctor.checks import examine_deployment
 

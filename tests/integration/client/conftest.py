@@ -22,7 +22,7 @@ def settings_of(deployment: Deployment, agent: AgentInTest, folder: Path) -> Age
     known = {
         name: getattr(deployment.settings, name)
         for name in AgentSettings.model_fields
-        if name not in own
+        if name not in own and name != "spool"  # an agent of another host: the fleet decides
     }
     return AgentSettings(**{**known, **own})
 

@@ -193,7 +193,7 @@ def objects(deployment: Deployment, client: Client) -> list[str]:
 
 def test_to_nobody(client: Client, deployment: Deployment) -> None:
     for attached in ([], [b"x"]):
-        with pytest.raises(InvalidRequest, match=r"There is no agent .*nobody"):
+        with pytest.raises(InvalidRequest, match=r"There is no agent 'nobody': check the name"):
             client.send("nobody", {}, attached)
     assert objects(deployment, client) == []
 

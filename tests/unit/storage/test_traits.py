@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -80,7 +81,8 @@ def rest(status: str, code: str, error: str = "", message: str = "") -> bytes:
 def test_answers(status: int, body: bytes, expected: type[errors.Error]) -> None:
     error = refused("put b/k", read_refusal(status, body))
     assert type(error) is expected
-    assert error.message.startswith("put b/k: ")
+    assert re.match(r"(Storage|A gateway) answered \d{3}.* when asked to put b/k: ", error.message)
+    assert error.message.endswith(".")
 
 
 @pytest.mark.parametrize(
@@ -101,6 +103,7 @@ def test_failures_below_http_are_worth_repeating(cause: httpx.HTTPError) -> None
     error = unreachable("put b/k", cause)
     assert type(error) is errors.StorageUnavailable
     assert error.retryable
+    assert error.message.endswith("when asked to put b/k: try again later.")
 
 
 @pytest.mark.parametrize(

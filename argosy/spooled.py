@@ -1,0 +1,28 @@
+"""Whether a file is in the spool, where the agent knows the fleet's: said before anything is sent.
+
+The fleet decides. What only it can tell (a link that leads out, another host's mounts) goes there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from argosy.errors import SourceOutsideSpool
+
+
+def check_spooled(path: Path, spool: Sequence[Path], named: Iterable[str] = ()) -> None:
+    """Raise SourceOutsideSpool for what is in none of the folders; `named` are other hosts'.
+
+    Without a spool nothing is known, and nothing is refused.
+    """
+    if not spool:
+        return
+    ways = {Path(os.path.normpath(path)), Path(os.path.realpath(path))}
+    if ways & set(spool):
+        raise SourceOutsideSpool(f"{path} is the spool folder itself: name a file in it.")
+    folders = [*spool, *map(Path, named)]
+    if not any(way.is_relative_to(folder) for way in ways for folder in folders):
+        roots = ", ".join(map(str, folders))
+        raise SourceOutsideSpool(f"{path} is not inside the spool ({roots}): put the file there.")
