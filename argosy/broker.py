@@ -35,16 +35,17 @@ PAUSES = (0.0, 0.2, 1.0, 3.0)
 may only have met a connection that the broker had closed meanwhile."""
 
 
-class NotLetIn(AccessDenied):
-    """The broker does not know the agent's user, or not by this password: nothing was sent."""
-
-
-def not_let_in(url: str, error: amqp.AccessRefused | amqp.NotAllowed) -> NotLetIn:
-    """What it has said, and what to do."""
-    return NotLetIn(
+def not_let_in(url: str, error: amqp.AccessRefused | amqp.NotAllowed) -> AccessDenied:
+    """What the broker has said to the agent's user or its password, and what to do."""
+    return AccessDenied(
         f"RabbitMQ does not let {Connection(url).userid} in ({error.reply_text}): check "
         "BROKER_URL, and that the agent is not disabled."
     )
+
+
+def is_brokers(error: AccessDenied) -> bool:
+    """Whether the broker refused: then nobody has heard of the request."""
+    return isinstance(error.__cause__, amqp.AMQPError)
 
 
 class NotTaken(Exception):

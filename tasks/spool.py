@@ -107,6 +107,8 @@ class Spool:
 
     def _components(self, path: str, outside: type[Error]) -> list[str]:
         given = Path(path)
+        if given in self._roots:
+            raise outside(f"{path} is the spool folder itself: name a file in it.")
         for root in self._roots:
             if given.is_relative_to(root):
                 parts = given.relative_to(root).parts

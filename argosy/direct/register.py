@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from argosy.broker import NotLetIn
+from argosy.broker import is_brokers
 from argosy.deadline import Deadline
-from argosy.errors import DeadlineExceeded, Error, FleetUnavailable, TransferCancelled
+from argosy.errors import AccessDenied, DeadlineExceeded, Error, FleetUnavailable, TransferCancelled
 from argosy.fleet import ANSWER_SECONDS, Fleet
 from argosy.reference import FileReference
 
@@ -40,8 +40,12 @@ def register(
             deadline=waiting,
             share_with=list(share_with),
         )
-    except (FleetUnavailable, DeadlineExceeded, TransferCancelled, NotLetIn) as error:
+    except (FleetUnavailable, DeadlineExceeded, TransferCancelled) as error:
         raise _untold(error, reference, ended=waiting.was_ours) from error
+    except AccessDenied as error:
+        if not is_brokers(error):
+            raise
+        raise _untold(error, reference, ended=False) from error
     return FileReference.parse(answer)
 
 

@@ -121,6 +121,11 @@ def test_no_path_reads_what_is_outside(spool: Spool, root: Path, parts: list[str
         assert read(spool, "/".join([str(root), *parts])) == b"inside"
 
 
+def test_the_folder_itself(spool: Spool, root: Path) -> None:
+    with pytest.raises(SourceOutsideSpool, match="name a file in it"), spool.source(str(root)):
+        pass
+
+
 def test_links_are_not_followed(spool: Spool, root: Path) -> None:
     (root / "file").write_bytes(b"inside")
     (root / "link").symlink_to(root / "file")
