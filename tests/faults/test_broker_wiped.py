@@ -64,6 +64,12 @@ def _names(deployment: Deployment, kind: str) -> set[str]:
     return {one["name"] for one in found}
 
 
+def _has_queues(deployment: Deployment) -> None:
+    until(
+        lambda: _names(deployment, "queues") >= QUEUES, RECOVERY_SECONDS, what="the fleet's queues"
+    )
+
+
 def _has_moved(deployment: Deployment, transfer_id: str) -> None:
     moving = "SELECT 1 FROM argosy.transfers WHERE id = :id AND state = 'moving' AND bytes_done > 0"
     until(lambda: deployment.query(moving, id=transfer_id), what="a transfer in the middle")
@@ -102,7 +108,7 @@ def test_every_accepted_transfer_finishes(fragile: Deployment, from_agent: Sende
     everything = [download, *uploads, *small]
     _are_accepted(fragile, everything)
     _wipe(fragile)
-    until(lambda: _names(fragile, "queues") >= QUEUES, what="queues to send to")
+    _has_queues(fragile)
 
     _steer(from_agent, transfer.unpause, paused.id)
     assert _sha256(download.get(timeout=RECOVERY_SECONDS)) == reference.sha256
@@ -142,7 +148,7 @@ def test_what_was_declared_is_declared_again(fragile: Deployment) -> None:
     mailbox = {f"messages.{agent.name}", f"messages.{agent.name}.dead"}
     assert mailbox <= _names(fragile, "queues")
     _wipe(fragile)
-    until(lambda: _names(fragile, "queues") >= QUEUES, what="the fleet's queues")
+    _has_queues(fragile)
     assert _names(fragile, "exchanges") >= EXCHANGES
     assert not mailbox & _names(fragile, "queues")
 

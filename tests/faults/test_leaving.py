@@ -27,6 +27,7 @@ from tests.faults.leaving import (
     without_fleet,
 )
 from tests.integration.client.gate import Gate, gate_to
+from tests.integration.stack.looking import of_each
 from worker.queues import QUEUES
 
 SIZE = 130 * MB
@@ -199,7 +200,7 @@ def test_nothing_is_left(fragile: Deployment, gate: Gate, from_agent: Sender) ->
     looked = transfer.inspect.apply_async((stored,), headers=from_agent.headers)
     looked.get(timeout=RESULT_SECONDS)
     family = _family(one)
-    assert any("fork_server" in " ".join(process.cmdline()) for process in family)
+    assert any("fork_server" in " ".join(line) for line in of_each(family, psutil.Process.cmdline))
     one.ask_to_end()
     assert one.wait() == 0
     until(lambda: not any(map(is_alive, family)), what="the end of its whole family")
@@ -212,14 +213,12 @@ def test_a_broker_that_hangs_keeps_no_worker(
     one = start_worker(fragile, gate, "one", grace=0)
     broker = psutil.Process(fragile.stack_of("rabbitmq").pid)
     frozen = [broker, *broker.children(recursive=True)]
-    for process in frozen:
-        process.suspend()
+    of_each(frozen, psutil.Process.suspend)
     try:
         one.ask_to_end()
         assert one.wait() == 0
     finally:
-        for process in frozen:
-            process.resume()
+        of_each(frozen, psutil.Process.resume)
 
 
 def test_a_child_that_has_grown_is_replaced_and_no_part_is_lost(

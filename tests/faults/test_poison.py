@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from typing import Any
 
 import pytest
 from celery.result import AsyncResult
+from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from argosy.errors import TooManyAttempts
 from argosy.reference import FileReference
@@ -52,18 +55,25 @@ class Fragile:
             self.gate.fault = lambda _passing: None
             through.set()
 
-    def kill_holders(self, leases: str, is_over: Callable[[], bool], **about: Any) -> int:
-        """SIGKILL each child that holds a lease, until that is over; says how many it were."""
-        killed = set()
+    def kill_holders(self, leases: str, end: str, **about: Any) -> int:
+        """SIGKILL each child that holds a lease, until `end` finds a row; says how many it were.
 
-        def kill() -> bool:
-            for row in self.deployment.query(leases, **about):
-                with suppress(ProcessLookupError):
-                    os.kill(int(row.worker.rpartition("/")[2]), signal.SIGKILL)
-                    killed.add((row.worker, row.epoch))
-            return is_over()
+        Some hold it for a moment only: all looks are at one connection, and close together.
+        """
+        killed: set[tuple[str, int]] = set()
 
-        until(kill, seconds=PATIENCE, what="the end of it")
+        def kill(session: Session) -> None:
+            connection = session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
+            is_over = time.monotonic() + PATIENCE
+            while not connection.execute(text(end), about).all():
+                assert time.monotonic() < is_over, f"nobody has given up within {PATIENCE} s"
+                for worker, epoch in {*connection.execute(text(leases), about)} - killed:
+                    with suppress(ProcessLookupError):
+                        os.kill(int(worker.rpartition("/")[2]), signal.SIGKILL)
+                        killed.add((worker, epoch))
+                time.sleep(0.005)
+
+        self.deployment.transact(kill)
         return len(killed)
 
 
@@ -93,14 +103,16 @@ def from_agent(fragile: Deployment) -> Iterator[Sender]:
     fragile.clear_spool()
 
 
-STAGE = "SELECT worker, epoch FROM argosy.transfers WHERE id = :id AND lease_until > now()"
+HELD = f"lease_until > now() AND attempts <= {ATTEMPTS}"
+"""And not by who comes after the last attempt, only to give it up."""
+STAGE = f"SELECT worker, epoch FROM argosy.transfers WHERE id = :id AND {HELD}"
 CHUNK = (
     "SELECT worker, epoch FROM argosy.chunks WHERE transfer_id = :id AND number = :number "
-    "AND lease_until > now()"
+    f"AND {HELD}"
 )
-DERIVATIVE = (
-    "SELECT worker, epoch FROM argosy.derivatives WHERE transfer_id = :id AND lease_until > now()"
-)
+DERIVATIVE = f"SELECT worker, epoch FROM argosy.derivatives WHERE transfer_id = :id AND {HELD}"
+FAILED = "SELECT 1 FROM argosy.transfers WHERE id = :id AND state = 'failed'"
+NOT_MADE = "SELECT 1 FROM argosy.derivatives WHERE transfer_id = :id AND state = 'failed'"
 
 
 def _begins(passing: Passing) -> bool:
@@ -133,19 +145,12 @@ def test_an_upload_that_kills_whoever(
     fragile = fragile_fleet.deployment
     with fragile_fleet.holding_up(which):
         result = from_agent.upload(fragile.make_file("poison.bin", size))
-        killed = fragile_fleet.kill_holders(
-            leases, lambda: _has_failed(fragile, result.id), id=result.id, **about
-        )
+        killed = fragile_fleet.kill_holders(leases, FAILED, id=result.id, **about)
     assert killed >= ATTEMPTS
     _is_given_up(fragile, result, "its worker died each time")
     until(lambda: fragile.transfer(result.id).cleaned_at, seconds=PATIENCE, what="a clean end")
     assert fragile.objects(from_agent.agent) == []
     assert not fragile.unfinished_uploads(from_agent.agent)
-
-
-def _has_failed(deployment: Deployment, transfer_id: str) -> bool:
-    failed = "SELECT 1 FROM argosy.transfers WHERE id = :id AND state = 'failed'"
-    return bool(deployment.query(failed, id=transfer_id))
 
 
 def _is_given_up(deployment: Deployment, result: AsyncResult, why: str) -> None:
@@ -168,7 +173,7 @@ def test_the_error_before_the_deaths_is_in_the_row(
     noted = "SELECT 1 FROM argosy.events WHERE transfer_id = :id AND name = 'transfer.put_back'"
     until(lambda: fragile.query(noted, id=result.id), what="a first attempt")
     with fragile_fleet.holding_up(_begins):
-        fragile_fleet.kill_holders(STAGE, lambda: _has_failed(fragile, result.id), id=result.id)
+        fragile_fleet.kill_holders(STAGE, FAILED, id=result.id)
     _is_given_up(fragile, result, "storage_unavailable: begin ")
 
 
@@ -178,12 +183,9 @@ def test_a_derivative_that_kills_whoever_makes_it(
     fragile = fragile_fleet.deployment
     stored = from_agent.upload(fragile.make_file("stored.bin", MB)).get(timeout=PATIENCE)
     reference = FileReference.parse(stored)
-    made = "SELECT 1 FROM argosy.derivatives WHERE transfer_id = :id AND state = 'failed'"
     with fragile_fleet.holding_up(lambda passing: passing.method == "GET"):
         asked = transfer.inspect.s(reference).apply_async(headers=from_agent.headers)
-        fragile_fleet.kill_holders(
-            DERIVATIVE, lambda: bool(fragile.query(made, id=reference.id)), id=reference.id
-        )
+        fragile_fleet.kill_holders(DERIVATIVE, NOT_MADE, id=reference.id)
     with pytest.raises(TooManyAttempts, match="its worker died each time"):
         asked.get(timeout=PATIENCE)
     assert fragile.transfer(str(reference.id)).state == "completed"
@@ -199,9 +201,7 @@ def test_what_was_given_up_can_be_done_over_again(
     source = fragile.make_file("poison.bin", LARGE)
     with fragile_fleet.holding_up(_is_second_part):
         result = from_agent.upload(source)
-        fragile_fleet.kill_holders(
-            CHUNK, lambda: _has_failed(fragile, result.id), id=result.id, number=2
-        )
+        fragile_fleet.kill_holders(CHUNK, FAILED, id=result.id, number=2)
     anew = transfer.retry.apply_async((result.id,), headers=from_agent.headers)
     reference = FileReference.parse(anew.get(timeout=PATIENCE))
     until(lambda: AsyncResult(result.id).state == "SUCCESS", what="the first caller's outcome")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -64,11 +64,14 @@ def _send(sender: Sender, large: Path, small: Path) -> Sent:
     return {result.id: (source, result) for source, result in results}
 
 
-def _restart(deployment: Deployment, gate: Gate, name: str, grace: float) -> None:
-    """While every hand of the fleet holds a part."""
+def _restart(
+    deployment: Deployment, gate: Gate, name: str, grace: float, send: Callable[[], Sent]
+) -> Sent:
+    """While every hand of the fleet holds a part of what it is sent here, or was before."""
     before = held(gate)
     gate.released.clear()
     gate.hold = lambda passing: passing.is_put
+    sent = send()
     until_held(gate, before + len(WORKERS) * AT_ONCE)
     gate.hold = lambda _passing: False
     worker = deployment.stack_of(name)
@@ -77,6 +80,7 @@ def _restart(deployment: Deployment, gate: Gate, name: str, grace: float) -> Non
     gate.released.set()
     assert worker.wait() == 0
     start_worker(deployment, gate, name, grace=grace, concurrency=AT_ONCE)
+    return sent
 
 
 def _check(deployment: Deployment, agent: AgentInTest, sent: Sent) -> list[FileReference]:
@@ -108,8 +112,7 @@ def test_a_rolling_restart(
     large, small = fragile.make_file("large", LARGE), fragile.make_file("small", SMALL)
     sent: Sent = {}
     for name in WORKERS:
-        sent |= _send(from_agent, large, small)
-        _restart(fragile, gate, name, grace)
+        sent |= _restart(fragile, gate, name, grace, lambda: _send(from_agent, large, small))
     _check(fragile, from_agent.agent, sent)
     assert {_completions(fragile, transfer_id) for transfer_id in sent} == {1}
     stored = stored_requests(gate)

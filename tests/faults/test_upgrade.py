@@ -24,7 +24,8 @@ from argosy.storage.s3 import Endpoint, ObjectStore
 from argosy.tokens import Mint
 from local.servers.fleet import Beat, Worker
 from tests.conftest import MB, Sender
-from tests.deployment import AgentInTest, Deployment, remote, until
+from tests.deployment import AgentInTest, Deployment, remote
+from tests.faults.leaving import held, until_held
 from tests.faults.old_version import REVISION, OldBeat, OldVersion, OldWorker
 from tests.integration.client.gate import Gate, gate_to
 
@@ -93,22 +94,20 @@ class Voyage:
         """Where the schema is."""
         return str(self.deployment.query("SELECT version_num FROM argosy.alembic_version")[0][0])
 
-    def state(self, result: AsyncResult) -> str | None:
+    def state(self, transfer_id: str) -> str | None:
         """Where a transfer is; None before its row is there."""
         rows = self.deployment.query(
-            "SELECT state FROM argosy.transfers WHERE id = :id", id=result.id
+            "SELECT state FROM argosy.transfers WHERE id = :id", id=transfer_id
         )
         return str(rows[0].state) if rows else None
 
-    def hold_a_part(self) -> Callable[[], None]:
-        """Have one part of a large file wait at the gate; returns what lets it go on."""
+    def send_and_hold(self, *sizes: int) -> Callable[[], None]:
+        """Send files, and have a part of a large one wait; returns what lets it go on."""
         self.gate.released.clear()
-        before = sum(one.held for one in list(self.gate.passed))
+        before = held(self.gate)
         self.gate.hold = lambda passing: passing.part == PARTS
-        until(
-            lambda: sum(one.held for one in list(self.gate.passed)) > before,
-            what="a part in a worker's hands",
-        )
+        self.send(*sizes)
+        until_held(self.gate, before + 1)
         self.gate.hold = lambda _passing: False
         return self.gate.released.set
 
@@ -200,17 +199,16 @@ def test_an_upgrade_in_the_middle_of_transfers(voyage: Voyage) -> None:
     """Expand: the new schema comes first, then new workers beside the old ones, then alone."""
     olds = [voyage.start_old_worker(name) for name in ("old-1", "old-2")]
     beat: Beat = voyage.start_old_beat()
-    [large, *_] = voyage.send(LARGE, SMALL, SMALL)
-    go_on = voyage.hold_a_part()
+    go_on = voyage.send_and_hold(LARGE, SMALL, SMALL)
     voyage.deployment.run("bootstrap")
     assert voyage.revision() > REVISION
+    [large, *_] = voyage.sent
     assert voyage.state(large) == "moving"
     voyage.send(SMALL, LARGE)
     go_on()
     for name in ("new-1", "new-2"):
         voyage.start_new_worker(name)
-    voyage.send(SMALL, LARGE, SMALL)
-    go_on = voyage.hold_a_part()
+    go_on = voyage.send_and_hold(SMALL, LARGE, SMALL)
     beat.stop()
     voyage.start_new_beat()
     for one in olds:
@@ -224,15 +222,13 @@ def test_an_upgrade_in_the_middle_of_transfers(voyage: Voyage) -> None:
 def test_each_version_goes_on_with_what_the_other_began(voyage: Voyage) -> None:
     """Nobody else is there to do it: all messages of one version are for the other."""
     old, beat = voyage.start_old_worker("old-1"), voyage.start_old_beat()
-    voyage.send(LARGE, SMALL)
-    go_on = voyage.hold_a_part()
+    go_on = voyage.send_and_hold(LARGE, SMALL)
     voyage.deployment.run("bootstrap")
     _end_with_work_left(old, go_on)
     beat.stop()
     new, beat = voyage.start_new_worker("new-1"), voyage.start_new_beat()
     voyage.check()
-    voyage.send(LARGE, SMALL, SMALL)
-    go_on = voyage.hold_a_part()
+    go_on = voyage.send_and_hold(LARGE, SMALL, SMALL)
     _end_with_work_left(new, go_on)
     beat.stop()
     voyage.start_old_worker("old-2")
@@ -256,8 +252,7 @@ def test_the_way_back_in_the_middle_of_transfers(voyage: Voyage) -> None:
     voyage.send(LARGE, SMALL)
     new.ask_to_end()
     assert new.wait() == 0
-    voyage.send(LARGE, SMALL)
-    go_on = voyage.hold_a_part()
+    go_on = voyage.send_and_hold(LARGE, SMALL)
     voyage.deployment.run("migrate", "--revision", REVISION)
     assert voyage.revision() == REVISION
     voyage.send(SMALL)

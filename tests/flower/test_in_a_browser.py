@@ -36,6 +36,7 @@ PICTURES = os.environ.get("ARGOSY_PICTURES")
 def flower(deployment: Deployment) -> Iterator[Flower]:
     assert deployment.stack
     started = deployment.stack.start_flower(**SIGN_IN)
+    started.stop_grace = 30.0  # a test looks at what it writes down as it ends
     yield started
     started.stop()
 

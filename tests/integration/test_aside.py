@@ -18,6 +18,13 @@ MORE = 7
 BODY = [[], {}, {}]
 
 
+@pytest.fixture(autouse=True)
+def no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the broker takes: nobody may ask for more meanwhile, nobody gives it up."""
+    monkeypatch.setattr(aside, "PER_SECOND", 0.0)
+    monkeypatch.setattr(aside, "PATIENCE_SECONDS", 60.0)
+
+
 @pytest.fixture
 def connection(deployment: Deployment) -> Iterator[Connection]:
     with Connection(deployment.environment["BROKER_URL"]) as made:

@@ -16,6 +16,7 @@ from kombu import Connection
 from sqlalchemy import text
 
 from tests.deployment import ARGOSY, Deployment, remote, until
+from tests.integration.stack.looking import of_each
 from worker import revisions, signs
 
 pytestmark = pytest.mark.skipif(remote(), reason="it breaks the project that it looks at")
@@ -70,13 +71,11 @@ def _health(deployment: Deployment, name: str = "one") -> str:
 @contextmanager
 def _frozen(processes: Iterable[psutil.Process]) -> Iterator[None]:
     frozen = list(processes)
-    for process in frozen:
-        process.suspend()
+    of_each(frozen, psutil.Process.suspend)
     try:
         yield
     finally:
-        for process in frozen:
-            process.resume()
+        of_each(frozen, psutil.Process.resume)
 
 
 def _of(deployment: Deployment, name: str) -> psutil.Process:

@@ -32,7 +32,8 @@ SETTINGS = {
     "ARGOSY_PART_SIZE": str(PART),
     "ARGOSY_BYTES_PER_SECOND": str(20 * MB),
 }
-LARGE = 60 * MB
+LARGE = 96 * MB
+"""At the fleet's rate it takes some seconds, in the middle of which a worker is killed."""
 SMALL = (0, 1, 70_000, 3 * MB, 9 * MB)
 
 

@@ -128,9 +128,9 @@ def _(watched: Watched) -> Iterator[None]:
 
 @reason("ArgosyTransfersFail")
 def _(watched: Watched) -> Iterator[None]:
-    for number in range(6):
-        nowhere = watched.deployment.spool / f"not there {number}"
-        watched.sender.upload(nowhere).get(timeout=60, propagate=False)
+    nowhere = [watched.deployment.spool / f"not there {number}" for number in range(6)]
+    for result in [watched.sender.upload(path) for path in nowhere]:
+        result.get(timeout=60, propagate=False)
     yield
 
 

@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from tests.deployment import until
 from tests.monitoring.servers import DEPLOYED, RULES
 from tests.monitoring.watched import Watched
 
@@ -19,13 +20,14 @@ def test_promtool(check: tuple[str, str]) -> None:
 
 
 def test_every_target_is_scraped(watched: Watched) -> None:
-    assert watched.prometheus.scraped() == {
+    expected = {
         job: ["up"]
         for job in ("argosy-metrics", "argosy-worker", "argosy-beat", "rabbitmq", "flower")
     }
-    for one in ("argosy_up", "argosy_beat_sent_total", "rabbitmq_queue_messages_ready"):
-        assert watched.prometheus.query(one), one
-    assert watched.prometheus.query('{job="flower",__name__=~"flower_.*"}')
+    until(lambda: watched.prometheus.scraped() == expected, 60, what=f"targets {expected}")
+    flowers = '{job="flower",__name__=~"flower_.*"}'
+    for one in ("argosy_up", "argosy_beat_sent_total", "rabbitmq_queue_messages_ready", flowers):
+        until(lambda one=one: watched.prometheus.query(one), 30, what=one)
 
 
 def test_what_runs_differs_from_what_is_deployed_in_times_alone(watched: Watched) -> None:

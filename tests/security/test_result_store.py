@@ -127,7 +127,8 @@ def test_progress(deployment: Deployment, sender: Sender, spool: Path) -> None:
     result.get(timeout=RESULT_SECONDS, on_message=seen.append)
     moved = [one["result"]["bytes_done"] for one in seen if one["status"] == "PROGRESS"]
     assert moved
-    assert moved == sorted(moved)
+    assert len(set(moved)) == len(moved)
+    assert max(moved) <= 400 * MB
 
 
 def test_a_chain_to_an_own_task(

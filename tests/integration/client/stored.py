@@ -65,10 +65,10 @@ class StoredObject:
         with self.content.open("rb") as file:
             while offset < end:
                 block = os.pread(file.fileno(), min(BLOCK, end - offset), offset)
+                with self._lock:  # first: whoever has the bytes may look at once
+                    self.sent += len(block)
                 connection.sendall(block)
                 offset += len(block)
-                with self._lock:
-                    self.sent += len(block)
 
 
 def make_content(path: Path, size: int) -> Path:

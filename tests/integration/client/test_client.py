@@ -30,6 +30,7 @@ from argosy.errors import (
     TransferNotFound,
 )
 from tests.deployment import AgentInTest, Deployment, until
+from worker.agents import limit_agent
 
 MakeClient = Callable[..., Client]
 
@@ -234,8 +235,11 @@ def test_the_fleets_refusal(client: Client, tmp_path: Path) -> None:
     assert heard.calls[-1] == ("error", "source_outside_spool")
 
 
-def test_cancel_pause_and_resume(client: Client, deployment: Deployment, spool: Path) -> None:
-    source = deployment.make_file("big.bin", 300_000_000)
+def test_cancel_pause_and_resume(
+    client: Client, deployment: Deployment, agent: AgentInTest, spool: Path
+) -> None:
+    limit_agent(deployment.settings, agent.name, bytes_per_second=30_000_000)
+    source = deployment.make_file("big.bin", 300_000_000)  # on its way for 10 s
     transfer = client.upload_later(source)
     until(lambda: _is_there(client, transfer))
     assert client.pause(transfer).state == "paused"

@@ -181,24 +181,30 @@ def test_a_pipe_with_nothing_to_give_yet(client: Client, check_no_more: None) ->
         client.upload_stream(reading, "pipe")
 
 
+def its_threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if "argosy" in thread.name}
+
+
 def test_storage_that_stays_away(client: Client, gate: Gate, check_no_more: None) -> None:
+    before = its_threads()
     gate.fault = always(lambda passing: passing.part == 3, answer(503, ""))
     with pytest.raises(StorageUnavailable) as caught:
         client.upload_stream(in_blocks(bytes(9 * PART), MIB), "x")
     assert caught.value.transfer_id
-    assert not [thread for thread in threading.enumerate() if "argosy" in thread.name]
+    assert its_threads() <= before
 
 
 @pytest.mark.parametrize("compress", [None, "zstd"])
 def test_no_thread_outlives_a_refusal(
     client: Client, gate: Gate, check_no_more: None, compress: Compress | None
 ) -> None:
+    before = its_threads()
     gate.fault = always(lambda passing: passing.part == 3, answer(403, ""))
     with pytest.raises(AccessDenied):
         client.upload_stream(
             repeat(os.urandom(MIB)), "endless", options=UploadOptions(compress=compress)
         )
-    assert not [thread for thread in threading.enumerate() if "argosy" in thread.name]
+    assert its_threads() <= before
 
 
 def test_a_stream_that_is_too_slow_for_the_call(client: Client, check_no_more: None) -> None:

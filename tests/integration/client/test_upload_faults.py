@@ -171,7 +171,7 @@ def test_no_thread_outlives_a_failure(
     gate.fault = always(lambda passing: passing.part == 3, answer(400, "no"))
     with pytest.raises(Error):
         through.upload_file(path, options=UploadOptions(parallel=parallel))
-    assert {t for t in threading.enumerate() if "argosy" in t.name} == before
+    assert {t for t in threading.enumerate() if "argosy" in t.name} <= before
 
 
 class AtBytes(Heard):
@@ -203,9 +203,10 @@ def test_a_call_that_is_cancelled(
 def test_a_server_that_is_silent_for_longer_than_the_call_may_take(
     through: Client, gate: Gate, path: Path
 ) -> None:
+    through.upload_file(b"signed in, and connected")
     gate.hold = second_part
     with pytest.raises(DeadlineExceeded) as caught:
-        through.upload_file(path, options=UploadOptions(deadline_seconds=2))
+        through.upload_file(path, options=UploadOptions(deadline_seconds=6))
     assert caught.value.transfer_id
     gate.released.set()
     gate.passed.clear()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 
 from local.processes import is_alive, wait_until
 from local.stack import Stack
 
+Answer = TypeVar("Answer")
 Born = tuple[int, float]
 
 
@@ -32,6 +35,17 @@ def running_in(data: Path) -> list[psutil.Process]:
     return [
         process for process in psutil.process_iter() if is_alive(process) and _names(process, data)
     ]
+
+
+def of_each(
+    processes: Iterable[psutil.Process], ask: Callable[[psutil.Process], Answer]
+) -> list[Answer]:
+    """What is asked of each process, but for those that are gone by now."""
+    answers = []
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            answers.append(ask(process))
+    return answers
 
 
 def all_gone(processes: list[psutil.Process], seconds: float = 5.0) -> bool:

@@ -14,7 +14,7 @@ import pytest
 from local.processes import Process
 from local.stack import Stack
 
-from .looking import all_gone, born, everything_of, running_in
+from .looking import all_gone, born, everything_of, of_each, running_in
 
 ROOT = Path(__file__).parents[3]
 
@@ -54,7 +54,9 @@ def test_the_stacks_own_process_is_killed(tmp_path: Path, fake_fleet: Path) -> N
     with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as owner:
         assert owner.stdout.readline() == "ready\n"
         left = [p for p in running_in(tmp_path / "data") if p.pid != owner.pid]
-        assert {"postgres", "valkey-server", "beam.smp", "epmd"} <= {p.name() for p in left}
+        assert {"postgres", "valkey-server", "beam.smp", "epmd"} <= set(
+            of_each(left, psutil.Process.name)
+        )
         owner.kill()
     assert all_gone(left, seconds=10), [p for p in left if p.is_running()]
     assert not running_in(tmp_path / "data")

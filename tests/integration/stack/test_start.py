@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -24,7 +23,7 @@ from local.servers import ServerFailed, fleet, postgres_files
 from local.servers.rabbitmq import RabbitMQ
 from local.stack import Stack
 
-from .looking import everything_of
+from .looking import everything_of, of_each
 
 
 def test_postgres_is_18_and_not_root(stack: Stack) -> None:
@@ -91,8 +90,8 @@ def test_passwords_are_asked_for(stack: Stack) -> None:
 def test_every_listener_is_on_the_loopback(stack: Stack) -> None:
     listening = [
         connection.laddr
-        for process in everything_of(stack)
-        for connection in _connections(process)
+        for found in of_each(everything_of(stack), _connections)
+        for connection in found
         if connection.status == psutil.CONN_LISTEN
     ]
     assert all(ip_address(address.ip).is_loopback for address in listening)  # epmd adds ::1
@@ -100,14 +99,13 @@ def test_every_listener_is_on_the_loopback(stack: Stack) -> None:
 
 
 def _connections(process: psutil.Process) -> list[psutil._ntuples.pconn]:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return process.net_connections(kind="inet")
-    return []
+    return process.net_connections(kind="inet")
 
 
 def test_no_secret_is_in_a_command_line(stack: Stack) -> None:
     secrets = {value for name, value in vars(stack.secrets).items() if name != "project_ref"}
-    commands = " ".join(word for process in everything_of(stack) for word in process.cmdline())
+    lines = of_each(everything_of(stack), psutil.Process.cmdline)
+    commands = " ".join(word for line in lines for word in line)
     assert not [secret for secret in secrets if secret in commands]
 
 

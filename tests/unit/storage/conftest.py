@@ -41,6 +41,13 @@ def endpoint(server: ScriptedServer) -> Endpoint:
 
 @pytest.fixture
 def store(endpoint: Endpoint, retries: RetryPolicy) -> Iterator[ObjectStore]:
+    with pool.new_client(pool.PoolSettings(read=5)) as http:
+        yield ObjectStore(endpoint, lambda: TOKEN, http=http, retries=retries, stall_seconds=5)
+
+
+@pytest.fixture
+def hasty(endpoint: Endpoint, retries: RetryPolicy) -> Iterator[ObjectStore]:
+    """A store that is soon tired of a server that says nothing, or too little."""
     with pool.new_client(pool.PoolSettings(read=0.3)) as http:
         yield ObjectStore(endpoint, lambda: TOKEN, http=http, retries=retries, stall_seconds=0.2)
 

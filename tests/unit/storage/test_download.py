@@ -63,16 +63,16 @@ def test_no_progress_ends_in_the_last_error(server: ScriptedServer, store: Objec
     assert len(server.requests) == 6
 
 
-def test_a_server_that_stops_talking(server: ScriptedServer, store: ObjectStore) -> None:
+def test_a_server_that_stops_talking(server: ScriptedServer, hasty: ObjectStore) -> None:
     started = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nETag: v1\r\n\r\nnine"
     server.script(server.stall(before=started), serve(b"nine more", etag="v1"))
-    assert b"".join(store.get("b", "k")) == b"nine more"
+    assert b"".join(hasty.get("b", "k")) == b"nine more"
 
 
-def test_a_server_that_drips_is_given_up(server: ScriptedServer, store: ObjectStore) -> None:
+def test_a_server_that_drips_is_given_up(server: ScriptedServer, hasty: ObjectStore) -> None:
     server.script(server.drip({"ETag": "v1"}, every=0.01), answer(404))
     with pytest.raises(errors.ObjectNotFound):
-        list(store.get("b", "k"))
+        list(hasty.get("b", "k"))
     assert len(server.requests) == 2
 
 

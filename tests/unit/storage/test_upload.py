@@ -62,10 +62,10 @@ def test_trouble_is_repeated_with_a_fresh_pass(
 
 
 def test_silence_is_a_time_out_and_repeated(
-    server: ScriptedServer, store: ObjectStore, part: FileRange
+    server: ScriptedServer, hasty: ObjectStore, part: FileRange
 ) -> None:
     server.script(server.stall(), stored())
-    assert store.upload_part("b", "k", "up", 1, part) == md5_of(part)
+    assert hasty.upload_part("b", "k", "up", 1, part) == md5_of(part)
 
 
 @pytest.mark.parametrize(
