@@ -43,6 +43,11 @@ def not_let_in(url: str, error: amqp.AccessRefused | amqp.NotAllowed) -> AccessD
     )
 
 
+def is_full(error: amqp.AccessRefused | amqp.NotAllowed) -> bool:
+    """Whether it is about a limit of connections: others will end."""
+    return "limit" in str(error.reply_text)
+
+
 def is_brokers(error: AccessDenied) -> bool:
     """Whether the broker refused: then nobody has heard of the request."""
     return isinstance(error.__cause__, amqp.AMQPError)
@@ -81,7 +86,7 @@ class Address:
         try:
             return wanted.transport.establish_connection()
         except (amqp.AccessRefused, amqp.NotAllowed) as error:
-            if "limit" in str(error.reply_text):  # of connections: others will end
+            if is_full(error):
                 raise
             raise not_let_in(self.url, error) from None
 

@@ -19,7 +19,7 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from argosy.auth import TOKEN_HEADER
-from argosy.broker import not_let_in
+from argosy.broker import is_full, not_let_in
 from argosy.deadline import Deadline
 from argosy.errors import BY_CODE, Error, FleetUnavailable, InternalError
 from argosy.settings import AgentSettings
@@ -109,6 +109,8 @@ class Fleet:
                 "again later."
             ) from error
         except (amqp.AccessRefused, amqp.NotAllowed) as error:
+            if is_full(error):
+                raise FleetUnavailable(f"The broker is full: {error.reply_text}.") from error
             raise not_let_in(self._settings.broker_url, error) from error
         except amqp.NotFound as error:  # a new broker, or one that has lost what it had
             raise FleetUnavailable(

@@ -15,9 +15,9 @@ from argosy.errors import SourceOutsideSpool
 def check_spooled(path: Path, spool: Sequence[Path], named: Iterable[str] = ()) -> None:
     """Raise SourceOutsideSpool for what is in none of the folders; `named` are other hosts'.
 
-    Without a spool nothing is known, and nothing is refused.
+    Without a spool nothing is known, and nothing is refused; nor is what can be no path.
     """
-    if not spool:
+    if not spool or "\0" in str(path):
         return
     ways = {Path(os.path.normpath(path)), Path(os.path.realpath(path))}
     if ways & set(spool):

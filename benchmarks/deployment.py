@@ -27,6 +27,7 @@ from benchmarks import statements
 from benchmarks.cargo import BenchmarkFailed
 from benchmarks.measure import Answer, Sample, Series, timed
 from benchmarks.processes import Tree, Watch, family, largest
+from local.environment_file import exported
 from local.servers.base import Server
 from local.stack import Stack
 from models.database import one_session
@@ -182,7 +183,7 @@ class Deployment:
     def _add_agent(self) -> SignIn:
         operate(self.stack, "bootstrap")
         printed = operate(self.stack, "agents", "add", "benchmark")
-        said = dict(line.split("=", 1) for line in printed.split())
+        said = exported(printed)
         self.agent_environment = {**self.stack.agent_environment, **said}
         settings = AgentSettings.model_validate(_fields(self.agent_environment))
         return argosy.login(said["ARGOSY_AGENT"], said["ARGOSY_AGENT_KEY"], settings)

@@ -21,6 +21,7 @@ from sqlalchemy import text
 from argosy.auth import TOKEN_HEADER, SignIn
 from argosy.settings import AgentSettings
 from benchmarks.deployment import operate
+from local.environment_file import exported
 from local.stack import Stack
 from models.database import one_session
 from tasks import transfer
@@ -34,7 +35,7 @@ class Sender:
     """An agent of this benchmark's own."""
 
     def __init__(self, stack: Stack, name: str) -> None:
-        said = dict(line.split("=", 1) for line in operate(stack, "agents", "add", name).split())
+        said = exported(operate(stack, "agents", "add", name))
         environment = {**stack.agent_environment, **said}
         settings = AgentSettings(
             supabase_url=environment["SUPABASE_URL"],

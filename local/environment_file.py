@@ -23,6 +23,11 @@ def exports(environment: Mapping[str, str]) -> str:
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in environment.items())
 
 
+def exported(text: str) -> dict[str, str]:
+    """What such lines say; `argosy agents add` prints them too."""
+    return dict(word.split("=", 1) for word in shlex.split(text) if word != "export")
+
+
 def write(path: Path, environment: Mapping[str, str]) -> None:
     """Write the file, for its owner only."""
     write_private(path, exports(environment))

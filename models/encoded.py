@@ -6,13 +6,13 @@ The entry for the pass over the whole file is the claim; each part is entered by
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from argosy.storage.parts import count_parts
 from models.base import NO_SYNC
 from models.chunk import DIGEST, Chunk, ChunkState
 from models.ledger import lay_out
@@ -58,34 +58,35 @@ def enter_part(
 def store_plain(
     session: Session,
     claimed: Chunk,
-    count: int,
-    part_size: int,
     *,
+    part_size: int,
+    upload_id: str | None,
     window: int,
     republish_seconds: float,
     **sums: str,
 ) -> Sequence[int] | None:
-    """Have the file moved as it is, in `count` parts, instead; None when the claim was lost.
+    """Have the file moved as it is instead; None when the claim was lost.
 
-    `sums` are the columns of its checksums; without them a pass over the file is due too, to
-    compute them. Returns the numbers whose messages are due.
+    `upload_id` is the upload that its parts go into, None where it is one body. `sums` are the
+    columns of its checksums; without them a pass over the file is due too, to compute them.
+    Returns the numbers whose messages are due.
     """
     if not _is_held(session, claimed):
         return None
     digest = not sums
+    count = count_parts(claimed.length, part_size)
     layout = {"part_size": part_size, "part_count": count, "chunks_left": count + digest}
-    plain: dict[str, Any] = {"encoding": None, "compress": None, "bytes_done": 0, **sums}
+    plain = {"encoding": None, "compress": None, "bytes_done": 0, "upload_id": upload_id}
     moving = session.scalars(
         update(Transfer)
         .where(Transfer.id == claimed.transfer_id, Transfer.state == State.MOVING)
-        .values(**layout, **plain)
+        .values(**layout, **plain, **sums)
         .returning(Transfer)
         .execution_options(**NO_SYNC)
     ).one_or_none()
     if moving is None:
         return None
-    size = moving.size or 0
-    lay_out(session, moving.id, size, part_size, digest=digest, epoch=claimed.epoch)
+    lay_out(session, moving.id, claimed.length, part_size, digest=digest, epoch=claimed.epoch)
     return open_window(session, moving.id, window + digest, republish_seconds)
 
 

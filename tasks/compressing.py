@@ -33,6 +33,8 @@ from tasks.steps import CompressStep, compressing
 
 SUFFIXES = {"zstd": "zst", "gzip": "gz"}
 HEAD_BYTES = 4096
+COMPLETE_SECONDS = 360
+"""Of the time of a copy, left to Storage: putting it together may take 15 minutes."""
 
 
 def compress(work: Work, step: CompressStep) -> Sequence[Output]:
@@ -45,7 +47,7 @@ def compress(work: Work, step: CompressStep) -> Sequence[Output]:
         return [Output(one, reason=reason)]
     path = work.place(one, f"compress-{step.level}.{SUFFIXES[step.encoding]}")
     copying = _Copying(work, step, path)
-    work.lease.begin_pass()
+    work.lease.begin_pass(COMPLETE_SECONDS)
     try:
         sent = copying.send()
         copying.complete(sent)
@@ -56,7 +58,7 @@ def compress(work: Work, step: CompressStep) -> Sequence[Output]:
         raise InternalError(error.message) from error
     except OutOfTime as over:
         copying.clear()
-        raise _stopped(work.transfer, step) from over
+        raise _stopped(step) from over
     except BaseException:
         copying.clear()
         raise
@@ -74,12 +76,13 @@ class NotWorth(Exception):
         self.reason, self.file = reason, file
 
 
-def _stopped(transfer: Transfer, step: CompressStep) -> CompressionStopped:
+def _stopped(step: CompressStep) -> CompressionStopped:
+    minutes = (PASS_SECONDS - COMPLETE_SECONDS) // 60
     return CompressionStopped(
-        f"{transfer.name} could not be compressed within the {PASS_SECONDS // 60} minutes that a "
-        f"worker may be at it ({step.encoding}, level {step.level}); it is stored as it was. A "
-        "lower level (ARGOSY_COMPRESS_LEVEL) takes less. Over a slow line, have it compressed as "
-        "it is uploaded: that may take several turns."
+        f"it could not be compressed within the {minutes} minutes that a worker may be at it "
+        f"({step.encoding}, level {step.level}); it is stored as it was. A lower level "
+        "(ARGOSY_COMPRESS_LEVEL) takes less. Over a slow line, have it compressed as it is "
+        "uploaded: that may take several turns."
     )
 
 

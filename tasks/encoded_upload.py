@@ -12,7 +12,6 @@ from sqlalchemy.orm import Session
 from argosy.derived import Encoding
 from argosy.storage.body import read_range
 from argosy.storage.checksum import Checksums
-from argosy.storage.parts import count_parts
 from models import Chunk, Transfer
 from models.encoded import enter_part, store_plain, stored_etags
 from tasks.compressing import (
@@ -22,12 +21,13 @@ from tasks.compressing import (
     note_skipped,
     too_slow,
 )
-from tasks.describe import object_metadata
+from tasks.describe import metadata_of, object_metadata
 from tasks.encode import Part, Sent, Target, send_encoded
 from tasks.fleet import fleet
 from tasks.follow import report_progress
 from tasks.lease import Lease, LeaseLost, OutOfTime
 from tasks.messages import send_chunks
+from tasks.multipart import abandon, begin_upload
 from tasks.window import window_of
 
 log = structlog.get_logger(__name__)
@@ -53,30 +53,46 @@ def encode_upload(transfer: Transfer, claimed: Chunk, lease: Lease) -> dict[str,
 
 
 def _store_plain(transfer: Transfer, claimed: Chunk, verdict: NotWorth) -> None:
-    settings, size, part_size = fleet().settings, transfer.size or 0, transfer.part_size or 1
-    part_size = part_size if transfer.upload_id else size
-    # What goes in parts is read for its sums once more: a pass that knows them ties them.
-    file = None if transfer.upload_id else verdict.file
-    sums = {"sha256": file.sha256, "md5": file.md5} if file else {}
+    """Have the file moved as it is, in an upload of its own where it goes in parts.
 
-    def work(session: Session) -> Sequence[int] | None:
-        numbers = store_plain(
-            session,
-            claimed,
-            count_parts(size, part_size),
-            part_size,
-            window=window_of(session, transfer.agent_id),
-            republish_seconds=settings.republish_seconds,
-            **sums,
-        )
-        if numbers is not None:
-            note_skipped(session, transfer, verdict.reason)
-        return numbers
-
-    numbers = fleet().transact(work)
+    In the one there is, encoded parts count towards the bucket's limit, and one that comes late
+    would take the place of a plain one. It is ended with all others of the object at the end.
+    """
+    upload_id = None
+    if transfer.upload_id:
+        upload_id = begin_upload(transfer, metadata_of(transfer, encoding=None))
+    numbers = fleet().transact(
+        lambda session: _enter_plain(session, transfer, claimed, verdict, upload_id)
+    )
     if numbers is None:
+        if upload_id:
+            abandon(transfer, upload_id)
         raise LeaseLost
     send_chunks(transfer.id, transfer.lane, numbers)
+
+
+def _enter_plain(
+    session: Session,
+    transfer: Transfer,
+    claimed: Chunk,
+    verdict: NotWorth,
+    upload_id: str | None,
+) -> Sequence[int] | None:
+    size = transfer.size or 0
+    # What goes in parts is read for its sums once more: a pass that knows them ties them.
+    file = None if upload_id else verdict.file
+    numbers = store_plain(
+        session,
+        claimed,
+        part_size=transfer.part_size or 1 if upload_id else size,
+        upload_id=upload_id,
+        window=window_of(session, transfer.agent_id),
+        republish_seconds=fleet().settings.republish_seconds,
+        **({"sha256": file.sha256, "md5": file.md5} if file else {}),
+    )
+    if numbers is not None:
+        note_skipped(session, transfer, verdict.reason)
+    return numbers
 
 
 class _Encoding:

@@ -86,9 +86,12 @@ class Lease:
         self._done.set()
         self._thread.join()
 
-    def begin_pass(self) -> None:
-        """From now on, `check` raises OutOfTime once `PASS_SECONDS` are over."""
-        self._pass_ends = time.monotonic() + PASS_SECONDS
+    def begin_pass(self, spare: float = 0) -> None:
+        """From now on, `check` raises OutOfTime once `PASS_SECONDS` are over.
+
+        `spare` of them are left to what the message has to do besides.
+        """
+        self._pass_ends = time.monotonic() + PASS_SECONDS - spare
 
     def check(self, _moved: int = 0) -> None:
         """Raise LeaseLost once the claim was lost or ran out; called with every block.

@@ -31,6 +31,7 @@ from tasks.fleet import fleet
 from tasks.lease import Lease, LeaseLost
 from tasks.limits import check_limits
 from tasks.messages import send_chunks
+from tasks.multipart import abandon, begin_upload
 from tasks.quota import check_quota
 from tasks.reading import content_of
 from tasks.spool import Partial
@@ -87,14 +88,14 @@ def plan(transfer: Transfer) -> tuple[Transfer, Chunk] | None:
         if transfer.kind in FILES and found.multipart:
             # Looked at before anything is begun for nothing; what counts is the look in `_start`.
             fleet().transact(lambda session: _check_quota(session, transfer, found, entered=False))
-            upload_id = _begin_upload(transfer)
+            upload_id = begin_upload(transfer, object_metadata(transfer))
         try:
             moving, numbers, chunk = fleet().transact(
                 lambda session: _start(session, transfer, found, upload_id)
             )
         except (LeaseLost, QuotaExceeded):
-            if upload_id:
-                _abandon(transfer, upload_id)
+            if upload_id:  # another plan was faster, of this file or of one that took the room
+                abandon(transfer, upload_id)
             raise
     log.info("transfer.planned", size=found.size, parts=moving.part_count, kind=moving.kind)
     send_chunks(transfer.id, transfer.lane, numbers)
@@ -206,30 +207,6 @@ def _check_quota(session: Session, transfer: Transfer, found: Plan, *, entered: 
         stores=transfer.kind in STORES,
         entered=entered,
     )
-
-
-def _begin_upload(transfer: Transfer) -> str:
-    return (
-        fleet()
-        .store_for(transfer.agent_id)
-        .create_multipart(
-            transfer.bucket,
-            transfer.object_name,
-            content_type=transfer.content_type,
-            metadata=object_metadata(transfer),
-        )
-    )
-
-
-def _abandon(transfer: Transfer, upload_id: str) -> None:
-    """Another plan was faster, of this file or of one that took the room: end what was begun.
-
-    Unless it was us: a commit whose answer got lost looks the same.
-    """
-    now = fleet().transact(lambda session: session.get_one(Transfer, transfer.id))
-    if now.upload_id != upload_id:
-        store = fleet().store_for(transfer.agent_id)
-        store.abort_multipart(transfer.bucket, transfer.object_name, upload_id)
 
 
 def _start(

@@ -45,7 +45,8 @@ def register(
     except AccessDenied as error:
         if not is_brokers(error):
             raise
-        raise _untold(error, reference, ended=False) from error
+        away = FleetUnavailable(error.message)  # for this file it is: nobody has refused that
+        raise _untold(away, reference, ended=False) from error
     return FileReference.parse(answer)
 
 

@@ -294,9 +294,10 @@ class _Upload:
         begun = self._begun
         if begun.journal.is_kept and _is_open(error, is_told=self._fate.told):
             return
-        is_unwanted = self._fate.is_unwanted(error) and not (
-            begun.is_taken_up and not is_unknown(self._call, self._wanted.id)
-        )
+        is_unwanted = self._fate.is_unwanted(error)
+        if begun.is_taken_up and (is_unwanted or not self._fate.told):
+            # An earlier call may have stored it, and told the fleet.
+            is_unwanted = is_unknown(self._call, self._wanted.id)
         remove(self._call, self._wanted, begun.header.upload_id, whole=is_unwanted)
         begun.journal.remove()
 

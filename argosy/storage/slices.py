@@ -71,41 +71,33 @@ def agrees_in_slices(url: str, etag: str, body: Body, md5: str, sent: SentDigest
     """Whether a composite ETag is that of a body whose MD5 is `md5`, of which `sent` was sent.
 
     Unless what was sent says so, the body is read once more, and must still have that MD5.
-    None where the ETag speaks of no parts, or of a size that cannot be. Raises what reading
-    raises.
+    None where the ETag speaks of no parts, or of as many as no usual size makes. Raises what
+    reading raises.
     """
     if sent.md5 == md5 and etag_agrees(etag, part_md5s=sent.slice_md5s or None):
         return True
-    groups = _possible(etag, body.size)
-    if not groups:
-        note_whole(url, body)
-        return None
-    found = _found(etag, body, md5, groups)
-    if found is None:
+    usual, others = _possible(etag, body.size)
+    for sizes in (usual, others):
+        read, found = _read_again(etag, body, sizes) if sizes else (md5, None)
+        if read != md5:
+            return False
+        if found:
+            _seen[url] = found
+            return True
+    if usual:
         return False
-    _seen[url] = found
-    return True
+    note_whole(url, body)
+    return None
 
 
-def _possible(etag: str, size: int) -> Sequence[Sequence[int]]:
-    """Sizes of slices of which a body has as many as the ETag says: the usual ones first."""
+def _possible(etag: str, size: int) -> tuple[Sequence[int], Sequence[int]]:
+    """Sizes of slices of which a body has as many as the ETag says: usual ones, and others."""
     count = parts_in(etag)
-    groups = (
+    usual, others = (
         [each for each in sizes if count == count_parts(size, each)]
         for sizes in (SLICES, OTHER_SLICES)
     )
-    return [sizes for sizes in groups if sizes]
-
-
-def _found(etag: str, body: Body, md5: str, groups: Sequence[Sequence[int]]) -> int | None:
-    """The size that the ETag is of, if the body still has its MD5."""
-    for sizes in groups:
-        read, found = _read_again(etag, body, sizes)
-        if read != md5:
-            return None
-        if found:
-            return found
-    return None
+    return usual, others
 
 
 def _read_again(etag: str, body: Body, sizes: Sequence[int]) -> tuple[str, int | None]:

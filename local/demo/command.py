@@ -25,6 +25,7 @@ from local.demo.cargo import MIB, cargo, check, check_room
 from local.demo.failed import DemoFailed
 from local.demo.show import Follower, console, table
 from local.demo.voyage import there_and_back
+from local.environment_file import exported
 from local.folder_lock import FolderTaken
 from local.servers import ServerFailed
 from local.servers.fleet import ARGOSY, Flower
@@ -122,7 +123,7 @@ def _step(output: Console, what: str) -> Iterator[None]:
 def _add_agent(stack: Stack) -> AgentSettings:
     """A new agent, made as an operator does; what it is told is all it knows."""
     printed = _argosy(stack, "agents", "add", f"demo-{uuid4().hex[:8]}")
-    told = {**stack.agent_environment, **dict(line.split("=", 1) for line in printed.splitlines())}
+    told = {**stack.agent_environment, **exported(printed)}
     return AgentSettings(
         supabase_url=told["SUPABASE_URL"],
         supabase_anon_key=told["SUPABASE_ANON_KEY"],

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from local import ports
+from local.environment_file import exported
 from tests.compose.engine import Docker
 from tests.compose.images import AGENT, ROOT
 from tests.unit.deploy.compose import LINE, services
@@ -99,7 +100,7 @@ class Deployment:
 
     def add_agent(self, name: str) -> dict[str, str]:
         """Make an agent; returns the environment that its program needs."""
-        told = dict(LINE.findall(self.argosy("agents", "add", name).replace("export ", "")))
+        told = exported(self.argosy("agents", "add", name))
         password = self.environment["VALKEY_AGENTS_PASSWORD"]
         shared = ("SUPABASE_ANON_KEY", "SUPABASE_PROJECT_REF")
         return {

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +26,7 @@ from argosy import errors
 from argosy.auth import TOKEN_HEADER, agent_email
 from argosy.settings import FleetSettings, SettingsError
 from commands.main import argosy
+from local.environment_file import exported
 from models import Role
 from tasks import transfer
 from tests.conftest import RESULT_SECONDS
@@ -111,9 +111,8 @@ def name() -> str:
 
 def printed(result: Result) -> dict[str, str]:
     assert result.exit_code == 0, result.output
-    words = shlex.split(result.stdout)
-    assert words.count("export") == len(result.stdout.splitlines())
-    return dict(word.split("=", 1) for word in words if word != "export")
+    assert all(line.startswith("export ") for line in result.stdout.splitlines())
+    return exported(result.stdout)
 
 
 def connect(broker_url: str) -> None:

@@ -84,6 +84,8 @@ class Upload:
         self.clock = clock
         self.sent: list[int] = []
         """Numbers of the parts that were stored, as often as they were."""
+        self.uploads: list[str] = []
+        """The multipart uploads that they went into, in that order."""
         self._world, self._books = world, Books(world, reader)
         self._reader, self._content = reader, source.read_bytes()
         self._is_other = False
@@ -191,6 +193,8 @@ def upload(
         etag = store_part(self, bucket, key, upload_id, number, body)
         watch.spend(clock.a_part)
         made.sent.append(number)
+        if upload_id not in made.uploads:
+            made.uploads.append(upload_id)
         return etag
 
     def blocks(fd: int, offset: int, length: int) -> Iterator[bytes]:
@@ -230,6 +234,7 @@ def test_what_takes_too_long_to_encode_is_stored_as_it_is(upload: Upload) -> Non
     assert (upload.row.state, upload.row.encoding) == (State.COMPLETED, None)
     assert (upload.row.part_size, upload.row.part_count) == (PART, 40)
     assert upload.claims == 2  # one pass encoded, the other computed the checksums
+    assert upload.uploads[1:] == [upload.row.upload_id], "encoded and plain parts in one upload"
     [reason] = upload.skipped
     assert "20 minutes" in reason
     assert "zstd, level 3" in reason

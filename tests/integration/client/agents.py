@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 from pathlib import Path
 
+from local.environment_file import exported
 from tests.deployment import ARGOSY, Deployment
 
 NEEDED = {"ARGOSY_AGENT", "ARGOSY_AGENT_KEY", "BROKER_URL"}
@@ -15,7 +15,7 @@ NEEDED = {"ARGOSY_AGENT", "ARGOSY_AGENT_KEY", "BROKER_URL"}
 def add_agent(deployment: Deployment, name: str) -> dict[str, str]:
     """Make an agent and return the environment of its processes."""
     printed = deployment.run("agents", "add", name)
-    own = dict(re.findall(r"^export ([A-Z_]+)=(\S+)$", printed, re.MULTILINE))
+    own = exported(printed)
     assert own.keys() >= NEEDED, sorted(own)
     assert deployment.stack, "the agents of a real project are not made by tests"
     return {**deployment.stack.agent_environment, **own}

@@ -414,7 +414,7 @@ def test_a_broker_that_does_not_let_it_in(
     away = make_client(agent, supabase_url=gate.url, broker_url=broker, **IN_PARTS)
     with pytest.raises(AccessDenied, match="check BROKER_URL"):
         away.usage()
-    with pytest.raises(AccessDenied, match=r"is stored as .* check BROKER_URL") as caught:
+    with pytest.raises(FleetUnavailable, match=r"is stored as .* check BROKER_URL") as caught:
         away.upload_file(path)
     gate.passed.clear()
     reference = through.upload_file(path)
