@@ -119,6 +119,16 @@ def test_a_body_cut_in_another_way_is_taken_as_it_is(
     assert store.put("b", "k", BytesBody(b"x" * 100), **DESCRIBED) == etag
 
 
+def test_so_is_one_cut_into_as_many_as_no_usual_size_makes(
+    server: ScriptedServer, store: ObjectStore
+) -> None:
+    content = bytes(60 * MIB)
+    etag = in_slices(content, 25 * MIB // 2)
+    server.script(stored(etag))
+    md5 = hashlib.md5(content).hexdigest()
+    assert store.put("b", "k", BytesBody(content), md5=md5, **DESCRIBED) == etag
+
+
 # What the thread that hashes beside the sending has to bear
 
 
