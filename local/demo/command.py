@@ -94,6 +94,7 @@ def _run(stack: Stack, source: Path | None, size: int, *, keep: bool) -> None:
     settings = _add_agent(stack)
     with cargo(stack.spool, file=source, size=size) as items, _agent(settings) as agent:
         carried = there_and_back(agent, items, stack.servers, Follower(output))
+    _end_if_asked()
     table(output, carried)
     output.print(f"Flower  {flower.url}", "" if keep else "(gone now; --keep leaves it there)")
     if keep:
@@ -117,6 +118,7 @@ def _start(stack: Stack, output: Console) -> Flower:
 def _step(output: Console, what: str) -> Iterator[None]:
     began = time.monotonic()
     yield
+    _end_if_asked()
     output.print(f"  [green]✓[/] {what} [dim]{time.monotonic() - began:.1f} s[/]")
 
 
@@ -181,9 +183,19 @@ def _stay(stack: Stack, output: Console) -> None:
         output.print("Ending everything.")
 
 
+_asked_to_end: list[int] = []
+"""Signals that have come. What a handler raises is lost where Python runs a callback of its own."""
+
+
+def _end_if_asked() -> None:
+    if _asked_to_end:
+        sys.exit(128 + _asked_to_end[0])
+
+
 def _heed_termination() -> None:
     def end(number: int, _frame: FrameType | None) -> None:
-        sys.exit(128 + number)
+        _asked_to_end.append(number)
+        _end_if_asked()
 
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets it

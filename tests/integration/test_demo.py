@@ -6,10 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
 
+from local.demo import command as demo_command
 from local.processes import wait_until
 from tests.integration.stack.looking import running_in
 
@@ -117,3 +119,26 @@ def test_ended_in_the_middle_it_leaves_nothing(tmp_path: Path) -> None:
         child.kill()
         child.wait()
     assert not running_in(tmp_path / "data")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # this is it
+def test_a_signal_is_not_lost_where_python_ignores_what_its_handler_raises(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As in the callback of a weak reference, of which the import of a module has some."""
+    monkeypatch.setattr(demo_command, "_asked_to_end", [])
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    demo_command._heed_termination()
+    try:
+        watched = weakref.ref(Watched(), lambda _: signal.raise_signal(signal.SIGTERM))
+        assert watched() is None
+        with pytest.raises(SystemExit) as caught:
+            demo_command._end_if_asked()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert caught.value.code == 128 + signal.SIGTERM
+
+
+class Watched:
+    """Gone as soon as it is made."""
