@@ -289,9 +289,10 @@ def _lease(claim: Claim) -> Lease:
 def _check_attempts(claim: Claim) -> None:
     most = fleet().settings.max_attempts
     if claim.attempts > most:
+        why = (claim.last_error or "its worker died each time").rstrip(".")
         raise TooManyAttempts(
-            f"{claim.transfer.name} was given up after {most} attempts: "
-            f"{claim.last_error or 'its worker died each time'}. Look at the workers' logs.",
+            f"{claim.transfer.name} was given up after {most} attempts: {why}. Look at the "
+            "workers' logs.",
             str(claim.transfer.id),
         )
 

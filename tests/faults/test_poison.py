@@ -174,7 +174,7 @@ def test_the_error_before_the_deaths_is_in_the_row(
     until(lambda: fragile.query(noted, id=result.id), what="a first attempt")
     with fragile_fleet.holding_up(_begins):
         fragile_fleet.kill_holders(STAGE, FAILED, id=result.id)
-    _is_given_up(fragile, result, "storage_unavailable: begin ")
+    _is_given_up(fragile, result, "storage_unavailable: Storage answered 503 (SlowDown: Not now.)")
 
 
 def test_a_derivative_that_kills_whoever_makes_it(
