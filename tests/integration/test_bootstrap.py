@@ -540,6 +540,7 @@ def test_policies_that_are_right_are_left_alone(made: FleetSettings) -> None:
 
 def test_buckets_are_corrected(deployment: Deployment) -> None:
     """Of the whole command, on a real project: a bucket that somebody made public."""
+    deployment.run("bootstrap")  # agents of other tests may have no queues yet
     deployment.query(
         "UPDATE storage.buckets SET public = true WHERE id = :id RETURNING id",
         id=deployment.settings.bucket,

@@ -323,7 +323,7 @@ def test_a_delete_that_storage_refuses_is_answered(
     [
         ({"path": "{id}//x"}, "segment"),
         ({"path": "{id}/../x"}, "segment"),
-        ({"bucket": "not a bucket!"}, "pattern"),
+        ({"bucket": "not a bucket!"}, "give a bucket's name"),
         ({"sha256": "x"}, "sha256"),
     ],
 )
