@@ -88,7 +88,7 @@ class Address:
         except (amqp.AccessRefused, amqp.NotAllowed) as error:
             if is_full(error):
                 raise
-            raise not_let_in(self.url, error) from None
+            raise not_let_in(self.url, error) from error
 
     @property
     def vouched(self) -> dict[str, str]:

@@ -20,9 +20,14 @@ def check_spooled(path: Path, spool: Sequence[Path], named: Iterable[str] = ()) 
     if not spool or "\0" in str(path):
         return
     ways = {Path(os.path.normpath(path)), Path(os.path.realpath(path))}
-    if ways & set(spool):
-        raise SourceOutsideSpool(f"{path} is the spool folder itself: name a file in it.")
     folders = [*spool, *map(Path, named)]
-    if not any(way.is_relative_to(folder) for way in ways for folder in folders):
-        roots = ", ".join(map(str, folders))
-        raise SourceOutsideSpool(f"{path} is not inside the spool ({roots}): put the file there.")
+    if ways & set(spool) or not any(way.is_relative_to(one) for way in ways for one in folders):
+        raise SourceOutsideSpool(why_outside(path, folders))
+
+
+def why_outside(path: str | Path, folders: Sequence[Path]) -> str:
+    """What is wrong with a path that is no file's in one of these folders, and what to do."""
+    if Path(path) in folders:
+        return f"{path} is the spool folder itself: name a file in it."
+    roots = ", ".join(map(str, folders))
+    return f"{path} is not inside the spool ({roots}): put the file there."

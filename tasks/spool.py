@@ -29,6 +29,7 @@ from argosy.errors import (
     SourceUnreadable,
 )
 from argosy.files import Fingerprint
+from argosy.spooled import why_outside
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -107,15 +108,12 @@ class Spool:
 
     def _components(self, path: str, outside: type[Error]) -> list[str]:
         given = Path(path)
-        if given in self._roots:
-            raise outside(f"{path} is the spool folder itself: name a file in it.")
         for root in self._roots:
             if given.is_relative_to(root):
                 parts = given.relative_to(root).parts
                 if parts and ".." not in parts and "\0" not in path:
                     return [str(root), *parts]
-        roots = ", ".join(str(root) for root in self._roots)
-        raise outside(f"{path} is not inside the spool ({roots}): put the file there.")
+        raise outside(why_outside(path, self._roots))
 
 
 class Partial:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
+from argosy.sizes import MIB
 from argosy.storage.body import Body
 from argosy.storage.checksum import SliceDigest, etag_agrees, parts_in
 from argosy.storage.parts import count_parts
 
-MIB = 1024 * 1024
 SLICE_BYTES = 16 * MIB
 """In parts of so many bytes Storage sends a larger body on to its S3, unless told otherwise."""
 SLICES = tuple(mib * MIB for mib in (16, 5, 8, 10, 32, 64))
