@@ -55,7 +55,8 @@ FAULTS := tests/faults/test_mutations.py tests/faults/test_leaving.py \
 	tests/faults/test_rolling_restart.py tests/faults/test_upgrade.py \
 	tests/faults/test_broker_wiped.py tests/faults/test_restore.py \
 	tests/faults/test_new_secret.py tests/faults/test_poison.py \
-	tests/faults/test_storage_away.py tests/faults/test_tied.py tests/integration/test_probes.py \
+	tests/faults/test_storage_away.py tests/faults/test_tied.py \
+	tests/faults/test_outliving.py tests/integration/test_probes.py \
 	tests/integration/test_batches.py tests/integration/test_trail.py \
 	tests/integration/test_parts.py tests/integration/test_streams.py \
 	tests/integration/test_plans_that_differ.py

@@ -44,6 +44,7 @@ class FleetTask(Task):
     acks_late = True
     ignore_result = True
     throws = (Error,)
+    Request = "tasks.request:FleetRequest"  # only a worker needs what it imports
 
     def is_ours(self, headers: Mapping[str, Any], args: Sequence[Any]) -> bool:
         """Whether the fleet itself has sent a message of this task with these headers."""
@@ -137,7 +138,7 @@ class RequestTask(OwedTask):
 
     abstract = True
     exchange = routing_key = REQUESTS
-    Request = "tasks.request:UnknownSendersRequest"  # only a worker needs what it imports
+    Request = "tasks.request:UnknownSendersRequest"
 
     def admit(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Anybody may ask; `known` looks at who it is, and puts on what rides along.
