@@ -40,14 +40,14 @@ env: ## Make .env for docker compose, with fresh keys (an .env that is there kee
 # Testing it
 
 # Most of a test's time is spent waiting for servers, so two files are run at once: each process
-# has servers of its own.
-AT_ONCE := --numprocesses 2 --dist loadfile
+# has servers of its own. In the order in which they are given: else the files of few but long
+# tests would come last, and one of them would run alone.
+AT_ONCE := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 LOCAL := tests/integration/stack tests/integration/supabase tests/integration/test_demo.py
 MEDIA := tests/unit/media tests/unit/coding tests/integration/test_content.py \
 	tests/integration/test_processing.py tests/integration/test_processing_races.py \
 	tests/integration/test_compressed_uploads.py tests/integration/test_passes.py \
-	tests/integration/test_copies.py tests/integration/test_delete.py \
-	tests/faults/test_processing_kills.py
+	tests/integration/test_copies.py tests/integration/test_delete.py
 CLIENT := tests/integration/client
 MONITORING := tests/monitoring tests/integration/test_worker_metrics.py \
 	tests/integration/test_traces.py
@@ -56,12 +56,15 @@ FAULTS := tests/faults/test_mutations.py tests/faults/test_leaving.py \
 	tests/faults/test_broker_wiped.py tests/faults/test_restore.py \
 	tests/faults/test_new_secret.py tests/faults/test_poison.py \
 	tests/faults/test_storage_away.py tests/faults/test_tied.py \
-	tests/faults/test_outliving.py tests/integration/test_probes.py \
+	tests/integration/test_probes.py \
 	tests/integration/test_batches.py tests/integration/test_trail.py \
 	tests/integration/test_parts.py tests/integration/test_streams.py \
 	tests/integration/test_plans_that_differ.py
+KILLS := tests/faults/test_harness.py tests/faults/test_kills.py \
+	tests/faults/test_processing_kills.py tests/faults/test_outliving.py \
+	tests/faults/test_register.py
 LANES := tests/security tests/flower tests/compose \
-	$(LOCAL) $(CLIENT) $(MEDIA) $(MONITORING) $(FAULTS)
+	$(LOCAL) $(CLIENT) $(MEDIA) $(MONITORING) $(FAULTS) $(KILLS)
 
 .PHONY: test
 test: $(INSTALLED) broker ## Run every test but those of the lanes below (ARGS="-k upload")
@@ -78,6 +81,10 @@ test-media: $(INSTALLED) broker ## Run the tests of what is made of files: thumb
 .PHONY: test-faults
 test-faults: $(INSTALLED) broker ## Run the tests of what goes away: rules, workers, servers, versions
 	$(BIN)/python -m pytest $(AT_ONCE) $(FAULTS) $(ARGS)
+
+.PHONY: test-kills
+test-kills: $(INSTALLED) broker ## Kill every process in the midst of work, and break things at random
+	$(BIN)/python -m pytest $(AT_ONCE) $(KILLS) $(ARGS)
 
 .PHONY: test-monitoring
 test-monitoring: $(INSTALLED) broker ## Cause what every alert is for, before a real Prometheus
