@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import Field
+from pydantic_settings import NoDecode
 
 from argosy.base_settings import ArgosySettings
+from argosy.setting_types import FROM_JSON
 from argosy.sizes import MIB
 
 Edge = Annotated[int, Field(ge=1, le=16_384)]
@@ -32,7 +34,7 @@ PROCESS: dict[str, tuple[Step, ...]] = {
 class MediaSettings(ArgosySettings):
     """How files are looked at, pictured and compressed."""
 
-    process: dict[str, tuple[Step, ...]] = Field(
+    process: Annotated[dict[str, tuple[Step, ...]], NoDecode, FROM_JSON] = Field(
         PROCESS,
         description='What is done with a file that is uploaded with `process="auto"`, as JSON: '
         "steps by content type, of which the most particular counts.",
@@ -59,7 +61,7 @@ class MediaSettings(ArgosySettings):
         False,
         description="Whether `inspect` gives positions, serial numbers and owners' names.",
     )
-    thumbnail_sizes: tuple[Edge, ...] = Field(
+    thumbnail_sizes: Annotated[tuple[Edge, ...], NoDecode, FROM_JSON] = Field(
         (128, 512), min_length=1, max_length=16, description="Longest edges of thumbnails, as JSON."
     )
     thumbnail_format: Literal["webp", "jpeg", "png", "avif"] = Field(

@@ -14,7 +14,7 @@ from argosy.setting_types import BrokerUrl, DatabaseUrl, HttpUrl
 def _check_jwk(text: str) -> None:
     try:
         PyJWK.from_json(text)
-    except (PyJWTError, ValueError):
+    except (PyJWTError, ValueError, AttributeError):  # the last, where it is no JSON object
         raise ValueError("SUPABASE_JWT_SIGNING_KEY is not a private key as a JWK") from None
 
 

@@ -22,6 +22,7 @@ from argosy.server_settings import ServerSettings
 from argosy.sizes import MIB, S3_MAX_PART_BYTES, S3_MIN_PART_BYTES
 from argosy.upkeep_settings import UpkeepSettings
 from argosy.watch_settings import WatchSettings
+from argosy.wording import in_words
 
 __all__ = [
     "LEAST_RATE",
@@ -130,13 +131,13 @@ def load(kind: type[SettingsT]) -> SettingsT:
 
 def _explain(problem: dict[str, Any], kind: type[BaseSettings]) -> str:
     if not problem["loc"]:
-        return str(problem["msg"])
+        return in_words(problem)
     name = str(problem["loc"][0])
     if name in kind.model_fields:
         name = environment_name(name, kind)
     if problem["type"] == "missing":
         return f"{name} is not set"
-    return f"{name}: {problem['msg']}"
+    return f"{name}: {in_words(problem)}"
 
 
 def _where_they_come_from(kind: type[BaseSettings]) -> list[str]:

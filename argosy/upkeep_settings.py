@@ -11,7 +11,7 @@ from argosy.base_settings import ArgosySettings
 
 def _days_or_forever(value: float) -> float:
     if value != 0 and value < 1:
-        raise ValueError("expected 0, or at least 1 day")
+        raise ValueError("give 0, or at least 1 day")
     return value
 
 

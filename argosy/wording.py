@@ -48,6 +48,7 @@ _WORDS: Mapping[str, str] = MappingProxyType(
         "float_parsing": "give a number",
         "finite_number": "give a finite number",
         "bool_type": "give true or false",
+        "bool_parsing": "give true or false",
         "dict_type": "give names and values",
         "model_type": "give an object, with names and values",
         "model_attributes_type": "give an object, with names and values",

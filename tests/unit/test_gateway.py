@@ -195,10 +195,10 @@ def test_only_development_takes_http_and_this_machine(
         ("listen", "127.0.0.1:8000 ssl", "ADDRESS:PORT"),
         ("listen", "127.0.0.1:8000;", "ADDRESS:PORT"),
         ("listen", "127.0.0.1:8000\n", "ADDRESS:PORT"),
-        ("upstream_ca", "relative.pem", "match pattern"),
-        ("upstream_ca", '/a.pem";', "match pattern"),
-        ("upstream_ca", "/a.pem\n", "match pattern"),
-        ("upstream_ca", "/$a", "match pattern"),
+        ("upstream_ca", "relative.pem", "give a whole path of letters"),
+        ("upstream_ca", '/a.pem";', "give a whole path of letters"),
+        ("upstream_ca", "/a.pem\n", "give a whole path of letters"),
+        ("upstream_ca", "/$a", "give a whole path of letters"),
     ],
 )
 def test_other_malformed_settings_are_named(

@@ -147,6 +147,9 @@ MALFORMED = [
     ("RESULT_URL", "nonsense"),
     ("SUPABASE_JWT_SIGNING_KEY", "{"),
     ("SUPABASE_JWT_SIGNING_KEY", '{"kty": "EC"}'),
+    ("SUPABASE_JWT_SIGNING_KEY", "[]"),
+    ("ARGOSY_PROCESS", "text/*"),
+    ("ARGOSY_THUMBNAIL_SIZES", "128,512"),
     ("ARGOSY_SPOOL", ""),
     ("ARGOSY_SPOOL", "relative/folder"),
     ("ARGOSY_SPOOL", f"/var/spool{os.pathsep}relative"),
@@ -184,6 +187,31 @@ def test_a_malformed_setting_is_named(
     with pytest.raises(SettingsError) as caught:
         load(FleetSettings)
     assert name in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("SUPABASE_URL", "project", "give a URL that starts with http:// or https://"),
+        ("ARGOSY_LEASE_SECONDS", "soon", "give a number"),
+        ("ARGOSY_LEASE_SECONDS", "nan", "give a finite number"),
+        ("ARGOSY_PART_SIZE", "1", "give 5242880 or more"),
+        ("ARGOSY_WHOLE_MD5", "no way", "give true or false"),
+        ("ARGOSY_THUMBNAIL_FORMAT", "bmp", "give one of 'webp', 'jpeg', 'png' or 'avif'"),
+        ("ARGOSY_THUMBNAIL_SIZES", "128,512", "give JSON"),
+        ("ARGOSY_THUMBNAIL_SIZES", "128", "give a list"),
+        ("ARGOSY_PROCESS", "[]", "give names and values"),
+        ("ARGOSY_ALLOWED_TYPES", "text", "give content types, as in text/plain or image/*"),
+        ("ARGOSY_SPOOLS", "a=b", "give names with folders, by whole paths, as in a=/spool/a,b=/s"),
+    ],
+)
+def test_what_is_allowed_is_said_in_words(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        load(FleetSettings)
+    assert str(caught.value).splitlines()[1].startswith(f"  {name}: {words}")
 
 
 @pytest.mark.parametrize("name", ["SUPABASE_URL", "DATABASE_URL", "ARGOSY_PART_SIZE"])
