@@ -12,6 +12,7 @@ from uuid import UUID
 import amqp  # type: ignore[import-untyped]
 import structlog
 from celery import current_app, shared_task
+from celery.exceptions import BackendError, Reject
 from kombu import Connection
 from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError
@@ -38,6 +39,8 @@ MOST_BATCHES = 10
 KEPT_DAYS = 30.0
 BROKER_SECONDS = 30
 """How long the broker may be silent."""
+AWAY = (RedisError, OSError, BackendError, Reject, StorageUnavailable)
+"""What says that Valkey or Storage is away: by its client, by Celery, or by where results go."""
 
 
 @shared_task(bind=True, base=FleetTask, name="transfer.bury")
@@ -51,7 +54,7 @@ def bury(self: FleetTask) -> None:
     take_any_properties()
     try:
         count = _empty(self)
-    except (amqp.AMQPError, RedisError, OSError, StorageUnavailable) as error:
+    except (amqp.AMQPError, *AWAY) as error:
         log.warning("letters.left", error=type(error).__name__)  # they wait for the next time
         count = 0
     dropped = fleet().transact(_tidy)
@@ -161,7 +164,7 @@ def _tell(task: FleetTask, letter: Letter) -> None:
     """Raises what the letter must wait for; what else goes wrong must not hold up the others."""
     try:
         answer(_task(letter), letter, task.request.hostname)
-    except (DBAPIError, RedisError, OSError, StorageUnavailable):
+    except (DBAPIError, *AWAY):
         raise
     except Exception:  # of what a stranger wrote: the letter is entered, and that is all
         log.exception("letter.not_answered", task_id=letter.task_id)

@@ -32,7 +32,8 @@ def answer(task: RequestTask, letter: Letter, hostname: str) -> bool:
 
     Nothing is recorded where a transfer, a waiting caller or another's act has the id: those
     have an outcome of their own. Raises StorageUnavailable while Auth's keys cannot be had, and
-    RedisError or OSError while the result store is away: then the letter must come again.
+    RedisError, OSError, BackendError or Reject while the result store is away: then the letter
+    must come again.
     """
     if letter.headers is None or not is_task_id(letter.headers["id"]):
         return False

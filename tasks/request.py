@@ -22,10 +22,15 @@ class FleetRequest(Request):
     outlives that bears a mark, and whatever it is at when it dies would be revoked.
     """
 
-    def cancel(self, pool: Any, signal: Any = None, emit_retry: bool = True) -> None:  # noqa: FBT001, FBT002
-        """Celery notes this once it has ended the child, whose end may be seen before that."""
+    def cancel(self, pool: Any, signal: Any = None, emit_retry: bool = True) -> None:  # noqa: ARG002, FBT001, FBT002
+        """End the child of a message that the broker has taken back.
+
+        Celery notes this once it has ended the child, whose end may be seen before that. Nor is
+        RETRY recorded, for which the main process would wait for Valkey, child by child: it may
+        cover an outcome, and the id may be anybody's.
+        """
         self._already_cancelled = True
-        super().cancel(pool, signal, emit_retry=emit_retry)
+        super().cancel(pool, signal, emit_retry=False)
 
     def _announce_revoked(
         self,

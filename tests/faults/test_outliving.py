@@ -101,8 +101,9 @@ def test_what_it_is_at_when_it_dies_is_done_by_another(fragile: Deployment) -> N
     broker = fragile.stack_of("rabbitmq")
     broker.kill()
     broker.start()
+    until(lambda: fragile.stack_of("deaf").has_said("Terminating it instead"), what="the signal")
+    assert copy.state != "RETRY"
     assert FileReference.parse(copy.get(timeout=RECOVERY_SECONDS)).encoding == "zstd"
-    assert fragile.stack_of("deaf").has_said("Terminating it instead")
 
     _claim(fragile, sender.agent, other)
     copy = transfer.compress.s(other).apply_async(headers=sender.headers)

@@ -14,6 +14,7 @@ from uuid import uuid4
 import amqp
 import jwt
 import pytest
+from celery import Celery
 from celery.result import AsyncResult
 from kombu import Connection, Queue
 
@@ -32,6 +33,7 @@ from tests.conftest import RESULT_SECONDS, Sender
 from tests.deployment import ARGOSY, Deployment, remote, until
 from tests.security.test_forged_messages import MALFORMED, UNKNOWN
 from tests.security.wire import Workers, body, message
+from worker.results import fleet_results
 
 pytestmark = pytest.mark.skipif(remote(), reason="declares queues of its own on the broker")
 
@@ -321,6 +323,26 @@ def test_a_letter_that_comes_again_is_one_row(
         bury._bury(bury.bury, [read(taken.properties, taken.body)])
         channel.basic_ack(taken.delivery_tag)
     _letter(deployment, task_id=_id(made))
+
+
+def test_a_letter_waits_for_the_result_store(
+    deployment: Deployment, sender: Sender, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its caller is told once Valkey is back: what is acknowledged is told to nobody."""
+    nowhere = Celery("fleet", broker=deployment.environment["BROKER_URL"], set_as_current=False)
+    nowhere.conf.update(
+        result_backend=fleet_results("redis://127.0.0.1:1/0"),
+        result_backend_always_retry=True,
+        result_backend_max_retries=0,
+    )
+    monkeypatch.setattr(deployment.app.tasks["transfer.upload"], "_backend", nowhere.backend)
+    made = _upload(sender.headers[TOKEN_HEADER])
+    with _dying(deployment, **{"x-dead-letter-exchange": ""}) as (channel, name):
+        channel.basic_publish(made, "", name)
+        taken = until(lambda: channel.basic_get(name), what="the message")
+        with pytest.raises(bury.AWAY):
+            bury._bury(bury.bury, [read(taken.properties, taken.body)])
+        channel.basic_ack(taken.delivery_tag)
 
 
 def test_old_letters_go_in_batches(deployment: Deployment) -> None:
