@@ -19,6 +19,7 @@ from pathlib import Path
 
 from argosy.direct.new_name import give_name
 from argosy.errors import DestinationError, DestinationExists, DestinationUnwritable, DiskFull
+from argosy.locks import let_go, own
 from argosy.naming import safe_name
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -143,9 +144,7 @@ class Partial:
 
     def close(self) -> None:
         """Leave it to the next."""
-        # A child forked meanwhile may have it open too: closing would not unlock it.
-        fcntl.flock(self.fd, fcntl.LOCK_UN)
-        os.close(self.fd)
+        let_go(self.fd)
 
 
 @contextmanager
@@ -233,7 +232,7 @@ def _shortened(name: str) -> str:
 def _open_alone(name: str, folder: int) -> int | None:
     """The partial file of an earlier try, or a new one; None when it is not ours alone."""
     try:
-        fd = os.open(name, _WRITE, 0o666, dir_fd=folder)
+        fd = own(os.open(name, _WRITE, 0o666, dir_fd=folder))
     except (FileExistsError, IsADirectoryError, PermissionError):
         return None
     except OSError as error:
@@ -242,7 +241,7 @@ def _open_alone(name: str, folder: int) -> int | None:
         raise
     if _is_ours(fd) and _is_named(fd, name, folder):
         return fd
-    os.close(fd)
+    let_go(fd)
     return None
 
 
