@@ -339,6 +339,7 @@ def test_what_cannot_be_sent(
         ({}, {"content_type": "no type"}, InvalidRequest),
         ({}, {"bucket": "../x"}, InvalidRequest),
         ({}, {"bucket": "nobodys"}, BucketNotFound),
+        ({}, {"idempotency_key": "once"}, InvalidRequest),
     ],
 )
 def test_what_cannot_be_said_of_it(
