@@ -91,9 +91,16 @@ class ListOptions:
     deadline_seconds: float | None = None
 
     def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 0:
+            raise InvalidRequest(f"limit is {self.limit}: 0 or more, or None for all.")
         if not 1 <= self.page_size <= 1000:
             raise InvalidRequest(f"page_size is {self.page_size}: 1 to 1000.")
         _check_common(None, self.deadline_seconds)
+
+    @property
+    def page(self) -> int:
+        """What to ask for at once: no more than is to be given."""
+        return min(self.page_size, self.limit or self.page_size)
 
 
 def _check_common(parallel: int | None, deadline_seconds: float | None) -> None:

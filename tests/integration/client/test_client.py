@@ -339,6 +339,8 @@ def test_options_out_of_range() -> None:
         UploadOptions(deadline_seconds=0)
     with pytest.raises(InvalidRequest):
         ListOptions(page_size=5000)
+    with pytest.raises(InvalidRequest):
+        ListOptions(limit=-1)
 
 
 def test_metadata_with_a_bad_name(client: Client) -> None:
