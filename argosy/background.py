@@ -10,7 +10,7 @@ from uuid import UUID
 
 from argosy import many
 from argosy.base_client import BaseClient
-from argosy.errors import Error, TransferNotFound
+from argosy.errors import Error, InvalidRequest, TransferNotFound
 from argosy.fleet import ANSWER_SECONDS
 from argosy.given import TransferLike, said, transfer_id_of
 from argosy.info import Status, Usage
@@ -69,9 +69,14 @@ class Background(BaseClient):
 
         Each becomes a file of its own, of at most ARGOSY_CHUNK_THRESHOLD bytes, under its own
         name; `metadata` and `share_with` hold for all of them. `wait_many` gives what came of
-        them. Raises FleetUnavailable when the broker cannot be reached.
+        them. Raises InvalidRequest for options that are for one file, SourceOutsideSpool as
+        `upload_later`, FleetUnavailable when the broker cannot be reached.
         """
         options = options or UploadOptions()
+        _check_many(options)
+        places = [Path(path).absolute() for path in paths]
+        for place in places:
+            check_spooled(place, self.settings.spool, self.settings.spools.values())
         wanted = said(
             bucket=options.bucket,
             idempotency_key=options.idempotency_key,
@@ -79,8 +84,7 @@ class Background(BaseClient):
             metadata=dict(metadata or {}),
             priority=options.priority,
         )
-        places = [str(Path(path).absolute()) for path in paths]
-        transfer = UUID(self._fleet.send("upload_many", places, **wanted))
+        transfer = UUID(self._fleet.send("upload_many", [*map(str, places)], **wanted))
         self._sent.note(transfer, f"{len(places)} files", options.bucket or "", kind="batch")
         return transfer
 
@@ -159,6 +163,13 @@ class Background(BaseClient):
     def usage(self) -> Usage:
         """What the agent takes up in Storage and of its day, and what it may."""
         return Usage.parse(self._ask("usage"))
+
+
+def _check_many(options: UploadOptions) -> None:
+    """Raise InvalidRequest for what only one file can have: without a word it would be left out."""
+    for name in ("name", "content_type", "compress", "process"):
+        if getattr(options, name) is not None:
+            raise InvalidRequest(f"{name} is for one file: use upload_later, or leave it out.")
 
 
 def _outcome(result: Any, meter: Meter) -> FileReference | str:

@@ -111,3 +111,7 @@ def _check_direct(options: UploadOptions | DownloadOptions) -> None:
         raise InvalidRequest(
             "priority is for what the fleet does: use upload_later, or leave it out."
         )
+    if isinstance(options, UploadOptions) and options.idempotency_key:
+        raise InvalidRequest(
+            "idempotency_key is for background mode: use upload_later, or leave it out."
+        )

@@ -17,6 +17,7 @@ from typing import Self
 
 from argosy.cache_entry import opened
 from argosy.files import write_at
+from argosy.locks import let_go, own
 from argosy.storage.checksum import plain_etag
 
 log = logging.getLogger(__name__)
@@ -56,16 +57,12 @@ def locked(folder: Path) -> Iterator[Books]:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     coming(folder).mkdir(mode=0o700, exist_ok=True)
     _check_private(folder)
-    fd = os.open(folder / "lock", _LOCK, 0o600)
+    fd = own(os.open(folder / "lock", _LOCK, 0o600))
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
-        try:
-            yield Books(fd)
-        finally:
-            # A child forked meanwhile may have it open too: closing would not unlock it.
-            fcntl.flock(fd, fcntl.LOCK_UN)
+        yield Books(fd)
     finally:
-        os.close(fd)
+        let_go(fd)
 
 
 def coming(folder: Path) -> Path:
@@ -162,17 +159,20 @@ class Insertion:
 
     def _close(self) -> None:
         if self._fd is not None:
-            fcntl.flock(self._fd, fcntl.LOCK_UN)
-            os.close(self._fd)
+            let_go(self._fd)
             self._fd = None
 
 
 def begin(folder: Path, size: int) -> Insertion:
     """A file on its way in, for which there is room; the folder is locked. Raises OSError."""
     path = coming(folder) / secrets.token_hex(16)
-    fd = os.open(path, _NEW, 0o600)
-    fcntl.flock(fd, fcntl.LOCK_EX)  # as long as the process lives: what has no lock is swept
-    os.ftruncate(fd, size)
+    fd = own(os.open(path, _NEW, 0o600))
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)  # as long as the process lives: what has no lock is swept
+        os.ftruncate(fd, size)
+    except OSError:
+        let_go(fd)
+        raise
     return Insertion(folder, fd, path, size)
 
 

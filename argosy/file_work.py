@@ -107,7 +107,8 @@ class FileWork(BaseClient):
             idempotency_key=options.idempotency_key,
             priority=options.priority,
         )
-        with self._transfer(replace(options, priority=None)) as (deadline, meter):
+        own = replace(options, priority=None, idempotency_key=None)  # the rest is as in direct mode
+        with self._transfer(own) as (deadline, meter):
             found = self._reference(reference, deadline)
             task_id = self._fleet.send("copy", found.document(), **wanted)
             meter.begin(task_id, options.name or found.name, found.size)

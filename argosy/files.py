@@ -41,6 +41,15 @@ class Fingerprint:
         return asdict(self)
 
 
+def hides_its_size(fd: int) -> bool:
+    """Whether a regular file says that it is empty and is not, as those of /proc do."""
+    try:
+        # Looked at twice: one that has grown meanwhile is a file like any other.
+        return not os.fstat(fd).st_size and bool(os.pread(fd, 1, 0)) and not os.fstat(fd).st_size
+    except OSError:  # nobody knows what is in it
+        return True
+
+
 def write_at(fd: int, block: bytes | memoryview, offset: int) -> None:
     """Write all of a block at an offset. Raises OSError."""
     view = memoryview(block)

@@ -21,17 +21,16 @@ Priority = Literal["urgent", "normal", "bulk"]
 class UploadOptions:
     """`name` is the file's name for people, any Unicode; `share_with` names who may read it:
     agents, or `role:reader` and its like. `part_size` is in bytes; `parallel` parts of a file
-    move at once. An upload with an `idempotency_key` is the same one for the fleet (background
-    mode only).
+    move at once. An upload with an `idempotency_key` is the same one for the fleet.
 
     `compress` stores the file compressed: with "auto" by zstd, where its type and a sample of
     its bytes say that this saves 5 % or more, else as it is. Every way down gives the file
     itself. In direct mode it is compressed while it is sent, with no copy on disk, and a
     killed upload begins anew. `process="auto"` has the fleet do what the file's type calls
     for, before the reference is there. By `priority` (normal, when None) the more urgent of an
-    agent's transfers have their turn first. Both are for what the fleet does:
-    `upload_later` takes both, `Client.copy` takes `priority`; elsewhere they are an
-    InvalidRequest, since nothing would come of them.
+    agent's transfers have their turn first. These and the key are for what the fleet does:
+    `upload_later` takes all three, `upload_many_later` and `Client.copy` take `priority` and the
+    key; elsewhere they are an InvalidRequest, since nothing would come of them.
 
     Raises InvalidRequest for a value out of range.
     """
@@ -69,7 +68,10 @@ class UploadOptions:
 
 @dataclass(frozen=True)
 class DownloadOptions:
-    """With `cache` False the file is neither looked for in the cache nor put there."""
+    """With `cache` False the file is neither looked for in the cache nor put there.
+
+    `iter_bytes` and `open_file` have no use for more than `deadline_seconds`.
+    """
 
     parallel: int | None = None
     cache: bool = True
@@ -89,9 +91,16 @@ class ListOptions:
     deadline_seconds: float | None = None
 
     def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 0:
+            raise InvalidRequest(f"limit is {self.limit}: 0 or more, or None for all.")
         if not 1 <= self.page_size <= 1000:
             raise InvalidRequest(f"page_size is {self.page_size}: 1 to 1000.")
         _check_common(None, self.deadline_seconds)
+
+    @property
+    def page(self) -> int:
+        """What to ask for at once: no more than is to be given."""
+        return min(self.page_size, self.limit or self.page_size)
 
 
 def _check_common(parallel: int | None, deadline_seconds: float | None) -> None:

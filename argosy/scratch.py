@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from argosy.locks import let_go, own
+
 PREFIX = "argosy-files-"
 YOUNG_SECONDS = 60
 """A folder is not locked in the moment in which it is made."""
@@ -28,12 +30,12 @@ def scratch_folder() -> Iterator[Path]:
     """
     _sweep(Path(tempfile.gettempdir()))
     with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as made:
-        fd = _open(made)
+        fd = own(_open(made))
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield Path(made)
         finally:
-            os.close(fd)
+            let_go(fd)
 
 
 def _sweep(parent: Path) -> None:

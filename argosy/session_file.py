@@ -18,6 +18,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from argosy.locks import let_go, own
 from argosy.session import Session
 
 log = logging.getLogger(__name__)
@@ -25,9 +26,6 @@ log = logging.getLogger(__name__)
 LARGEST_FILE = 64 * 1024
 _POLL_SECONDS = 0.02
 _PRIVATE = os.O_CLOEXEC | os.O_NOFOLLOW
-
-_held: set[int] = set()
-"""Locks of this process, which a forked child must not keep alive."""
 
 
 class _Document(BaseModel):
@@ -41,14 +39,6 @@ class _Document(BaseModel):
     expires_at: float
     key_salt: str = Field(pattern=r"^[0-9a-f]{32}$")
     key_hash: str = Field(pattern=r"^[0-9a-f]{64}$")
-
-
-def _let_go() -> None:
-    while _held:
-        os.close(_held.pop())
-
-
-os.register_at_fork(after_in_child=_let_go)
 
 
 def default_folder() -> Path:
@@ -84,17 +74,12 @@ class SessionFile:
         Gives False when another one holds the lock for longer than that.
         """
         with self._open_folder() as folder:
-            lock = os.open(
-                f"{self.name}.lock", os.O_RDWR | os.O_CREAT | _PRIVATE, 0o600, dir_fd=folder
-            )
-            _held.add(lock)
+            flags = os.O_RDWR | os.O_CREAT | _PRIVATE
+            lock = own(os.open(f"{self.name}.lock", flags, 0o600, dir_fd=folder))
             try:
                 yield _lock_within(lock, wait_seconds)
             finally:
-                # A child forked meanwhile may have it open too: closing would not unlock it.
-                fcntl.flock(lock, fcntl.LOCK_UN)
-                _held.discard(lock)
-                os.close(lock)
+                let_go(lock)
 
     def read(self, key: str) -> Session | None:
         """The session that this key opened, if a sound one is there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from argosy.base_client import BaseClient
 from argosy.given import ReferenceLike, check_names, place_of
@@ -28,9 +29,7 @@ class StoredFiles(BaseClient):
         deadline = self._deadline(options.deadline_seconds)
         bucket = bucket or self.settings.bucket
         control = self._account.control(deadline.limit(self._account.retries()))
-        for count, found in enumerate(control.list_objects(bucket, prefix, options.page_size)):
-            if count == options.limit:
-                return
+        for found in islice(control.list_objects(bucket, prefix, options.page), options.limit):
             deadline.check()
             yield FileInfo.of_listed(bucket, found)
 

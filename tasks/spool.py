@@ -28,7 +28,7 @@ from argosy.errors import (
     SourceOutsideSpool,
     SourceUnreadable,
 )
-from argosy.files import Fingerprint
+from argosy.files import Fingerprint, hides_its_size
 from argosy.spooled import why_outside
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -217,6 +217,8 @@ def _settled_fingerprint(fd: int, path: str) -> Fingerprint:
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode):
         raise SourceNotAFile(f"{path} is not a regular file: give the path of a file.")
+    if hides_its_size(fd):
+        raise SourceNotAFile(f"{path} does not say its size before it is read: give a copy of it.")
     return Fingerprint.settled(fd)
 
 

@@ -17,7 +17,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from argosy.direct.new_name import give_name
 from argosy.errors import DestinationError, DestinationExists, DestinationUnwritable, DiskFull
+from argosy.locks import let_go, own
 from argosy.naming import safe_name
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -99,26 +101,33 @@ class Partial:
             raise
 
     def publish(self) -> None:
-        """Give the file its name, on disk for good. Never overwrites."""
+        """Give the file its name, on disk for good, or leave none. Never overwrites."""
         os.fsync(self.fd)
         folder, path = self._destination.folder, self._destination.path
         if not self._is_ours(self._name):
             raise self._lost()
         try:
-            os.link(self._name, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+            give_name(self._name, path.name, folder)
         except FileExistsError:
             raise _taken(path) from None
         if not self._is_ours(path.name):  # replaced in between: what is there was not verified
             os.unlink(path.name, dir_fd=folder)
             raise self._lost()
-        self.remove()
-        os.fsync(folder)
+        try:
+            self.remove()
+            os.fsync(folder)
+        except OSError:
+            self._remove(path.name)
+            raise
 
     def remove(self) -> None:
         """Have it go, if it is still ours. Safe to repeat."""
+        self._remove(self._name)
+
+    def _remove(self, name: str) -> None:
         with suppress(FileNotFoundError):
-            if self._is_ours(self._name):
-                os.unlink(self._name, dir_fd=self._destination.folder)
+            if self._is_ours(name):
+                os.unlink(name, dir_fd=self._destination.folder)
 
     def _is_ours(self, name: str) -> bool:
         """Whether a name in the folder stands for the file that is open here."""
@@ -135,9 +144,7 @@ class Partial:
 
     def close(self) -> None:
         """Leave it to the next."""
-        # A child forked meanwhile may have it open too: closing would not unlock it.
-        fcntl.flock(self.fd, fcntl.LOCK_UN)
-        os.close(self.fd)
+        let_go(self.fd)
 
 
 @contextmanager
@@ -225,7 +232,7 @@ def _shortened(name: str) -> str:
 def _open_alone(name: str, folder: int) -> int | None:
     """The partial file of an earlier try, or a new one; None when it is not ours alone."""
     try:
-        fd = os.open(name, _WRITE, 0o666, dir_fd=folder)
+        fd = own(os.open(name, _WRITE, 0o666, dir_fd=folder))
     except (FileExistsError, IsADirectoryError, PermissionError):
         return None
     except OSError as error:
@@ -234,7 +241,7 @@ def _open_alone(name: str, folder: int) -> int | None:
         raise
     if _is_ours(fd) and _is_named(fd, name, folder):
         return fd
-    os.close(fd)
+    let_go(fd)
     return None
 
 

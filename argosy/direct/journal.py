@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from argosy.closing import Closing
+from argosy.locks import let_go, own
 from argosy.session_file import default_folder
 from argosy.settings import AgentSettings
 
@@ -29,18 +30,8 @@ LARGEST_FILE = 8 * 1024 * 1024
 """Bytes; 10,000 parts take less than one MiB."""
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
-_held: set[int] = set()
-"""Journals open in this process, whose locks a forked child must not keep alive."""
 _told: set[str] = set()
 """Troubles that were logged: once each is enough."""
-
-
-def _let_go() -> None:
-    while _held:
-        os.close(_held.pop())
-
-
-os.register_at_fork(after_in_child=_let_go)
 
 
 class Journal(Closing):
@@ -64,7 +55,6 @@ class Journal(Closing):
         self.parts: dict[int, str] = {}
         self.hashes: dict[int, int] = {}
         if file is not None:
-            _held.add(file)
             self._read(file)
 
     @classmethod
@@ -78,8 +68,7 @@ class Journal(Closing):
             try:
                 return cls(file, path)
             except OSError:
-                _held.discard(file)
-                os.close(file)
+                let_go(file)
                 raise
         except BlockingIOError:
             log.info("journal.busy", extra={"kind": kind})
@@ -131,10 +120,7 @@ class Journal(Closing):
 
     def _close(self) -> None:
         if self._file is not None:
-            # A child forked meanwhile may have it open too: closing would not unlock it.
-            fcntl.flock(self._file, fcntl.LOCK_UN)
-            _held.discard(self._file)
-            os.close(self._file)
+            let_go(self._file)
             self._file = None
             self.is_kept = False
 
@@ -184,16 +170,16 @@ def _open_locked(path: Path) -> int:
     while True:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _check_private(path.parent.stat(), 0o022)
-        file = os.open(path, _FLAGS, 0o600)
+        file = own(os.open(path, _FLAGS, 0o600))
         try:
             _check_private(os.fstat(file), 0o077)
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.fstat(file).st_nlink:  # else its holder removed it while we opened it
                 return file
         except BaseException:
-            os.close(file)
+            let_go(file)
             raise
-        os.close(file)
+        let_go(file)
 
 
 def _check_private(found: os.stat_result, others: int) -> None:

@@ -11,6 +11,7 @@ import io
 import os
 import threading
 from collections.abc import Callable, Iterator
+from contextvars import Context
 from typing import TYPE_CHECKING, NoReturn
 
 from argosy.account import Account
@@ -199,7 +200,7 @@ class RemoteFile(io.RawIOBase):
         """The window that has the bytes at `position`, arrived."""
         here = self._here
         if here is None or not here.start <= position < here.end:
-            here = self._move(position, wanted)
+            here = self._move(position, wanted, deadline)
         try:
             with Crew(deadline) as crew:
                 crew.wait([here.job])
@@ -208,24 +209,31 @@ class RemoteFile(io.RawIOBase):
             raise error.about(str(self.reference.id)) from error
         return here
 
-    def _move(self, position: int, wanted: int) -> _Window:
-        """Make the window at `position` the current one; read ahead when that is in order."""
+    def _move(self, position: int, wanted: int, deadline: Deadline) -> _Window:
+        """Make the window at `position` the current one; read ahead when that is in order.
+
+        What failed on its way ahead is no read's failure yet: it is asked for anew.
+        """
         before, ahead = self._here, self._ahead
         if before is None or position != before.end:
             self._forget()
             size = max(SMALLEST_WINDOW, min(wanted, LARGEST_WINDOW))
-            self._here = self._begin(position, size)
+            self._here = self._begin(position, size, deadline)
             return self._here
         size = min(2 * (before.end - before.start), LARGEST_WINDOW)
-        here = self._here = ahead or self._begin(position, max(size, min(wanted, LARGEST_WINDOW)))
+        if ahead is None or ahead.job.error:
+            ahead = self._begin(position, max(size, min(wanted, LARGEST_WINDOW)), deadline)
+        here = self._here = ahead
         del before  # its bytes go before the next ones come
         self._ahead = None
         if here.end < self.size:
-            self._ahead = self._begin(here.end, min(2 * size, LARGEST_WINDOW))
+            # The read that begins it may be over, or called off, before it is wanted.
+            nobodys = self._deadline or Context().run(Deadline)
+            self._ahead = self._begin(here.end, min(2 * size, LARGEST_WINDOW), nobodys)
         return here
 
-    def _begin(self, start: int, length: int) -> _Window:
-        deadline, end = self._end(), start + length
+    def _begin(self, start: int, length: int, deadline: Deadline) -> _Window:
+        end = start + length
         if self.reference.encoding:  # no frame is decoded for two windows
             start -= start % FRAME_BYTES
             end = start + -(-(end - start) // FRAME_BYTES) * FRAME_BYTES

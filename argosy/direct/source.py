@@ -20,7 +20,7 @@ from argosy.errors import (
     SourceNotAFile,
     SourceUnreadable,
 )
-from argosy.files import Fingerprint
+from argosy.files import Fingerprint, hides_its_size
 from argosy.storage.body import Body, BytesBody, FileRange
 
 NAMELESS = "file"
@@ -169,6 +169,8 @@ def _opened_path(path: str) -> Iterator[FileSource]:
     with _named(path or repr(path)):
         fd = _open(path)
         try:
+            if hides_its_size(fd):
+                raise SourceNotAFile(f"its size is not known before it is read: {_AS_A_STREAM}")
             real = os.path.realpath(path)
             yield FileSource(fd, _readable(os.path.basename(real)), path=real)  # noqa: PTH119
         finally:
@@ -212,13 +214,18 @@ def _named(path: str) -> Iterator[None]:
 
 
 def _regular(file: Any) -> io.FileIO | None:
-    """The regular file that an object reads as it is: not one that unpacks or decodes it."""
+    """The regular file that an object reads as it is: not one that unpacks or decodes it.
+
+    Nor one whose size shows only as it is read.
+    """
     if isinstance(file, tempfile._TemporaryFileWrapper):
         file = file.file
     raw = getattr(file, "raw", file)
     if not isinstance(raw, io.FileIO) or isinstance(file, io.TextIOBase) or raw.closed:
         return None
-    return raw if raw.readable() and stat.S_ISREG(os.fstat(raw.fileno()).st_mode) else None
+    if not raw.readable() or not stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
+        return None
+    return None if hides_its_size(raw.fileno()) else raw
 
 
 def _position(file: Any) -> int:

@@ -6,12 +6,6 @@ from argosy.errors import ChecksumMismatch
 from argosy.reference import FileReference
 
 
-def check_size(reference: FileReference, size: int) -> None:
-    """Raise ChecksumMismatch unless an object has the size that its reference promises."""
-    if size != reference.stored_size:
-        raise wrong_size(reference, size)
-
-
 def wrong_size(reference: FileReference, size: int | None = None) -> ChecksumMismatch:
     """The error for an object of another size; `size` is None for one that is larger."""
     found = "more" if size is None else f"{size} bytes"

@@ -12,9 +12,6 @@ from argosy.storage.s3 import ObjectHead, ObjectStore, StoredPart
 
 log = logging.getLogger(__name__)
 
-LARGEST_COPY = 5 * 1024**3
-"""S3: CopyObject takes at most 5 GiB; more is copied in parts."""
-
 Place = tuple[str, str]
 """Bucket and path."""
 
@@ -133,6 +130,8 @@ def copy_object(
     check: Callable[[], None],
 ) -> None:
     """Copy a whole object: at once, or in parts where it has more than `largest` bytes.
+
+    S3's CopyObject takes at most 5 GiB.
 
     Parts that are left of an earlier try are the caller's to abort.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import httpx
@@ -26,6 +26,14 @@ class _Extent:
 
     first: int
     end: int
+
+
+def length_of(call: Call, headers: Mapping[str, str]) -> int:
+    """Bytes of the object, as an answer says. Raises StorageUnavailable when it does not."""
+    length = headers.get("content-length", "")
+    if not length.isdecimal():
+        raise StorageUnavailable(f"{call.what}: the answer does not say how long it is")
+    return int(length)
 
 
 class Reading:
@@ -105,10 +113,7 @@ class Reading:
         return self._partial(response) if asked else self._whole(response)
 
     def _whole(self, response: httpx.Response) -> _Extent:
-        length = response.headers.get("content-length", "")
-        if not length.isdecimal():
-            raise StorageUnavailable(f"{self._call.what}: the answer does not say how long it is")
-        return _Extent(0, int(length))
+        return _Extent(0, length_of(self._call, response.headers))
 
     def _partial(self, response: httpx.Response) -> _Extent:
         said = response.headers.get("content-range", "")

@@ -26,7 +26,7 @@ from argosy.storage import documents, metadata, traits
 from argosy.storage.body import Body, BytesBody
 from argosy.storage.checksum import etag_agrees, plain_etag
 from argosy.storage.documents import PendingUpload, StoredPart
-from argosy.storage.reading import Reading
+from argosy.storage.reading import Reading, length_of
 from argosy.storage.retry import RetryPolicy
 from argosy.storage.signing import Endpoint
 from argosy.storage.slices import SentDigest, agrees_in_slices, note_whole, slice_bytes_of
@@ -179,9 +179,10 @@ class ObjectStore:
         Answers to HEAD have no body: a bucket that is missing looks like a missing
         object, and an expired token like AccessDenied.
         """
-        headers = self._ask(Call("look at", "HEAD", bucket, key)).headers
+        call = Call("look at", "HEAD", bucket, key)
+        headers = self._ask(call).headers
         return ObjectHead(
-            size=int(headers.get("content-length", "0")),
+            size=length_of(call, headers),
             etag=plain_etag(headers.get("etag", "")),
             content_type=headers.get("content-type", ""),
             metadata=metadata.from_headers(headers),

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from argosy.direct.destination import destination
-from argosy.errors import DestinationUnwritable
+from argosy.errors import DestinationExists, DestinationUnwritable
 
 
 @pytest.mark.parametrize("end", ["/", "//", "/."])
@@ -39,3 +43,63 @@ def test_a_folder_gets_the_file_by_its_own_name(tmp_path: Path, end: str) -> Non
 def test_a_name_without_a_slash_is_a_new_files(tmp_path: Path) -> None:
     with destination(f"{tmp_path}/new", "report.bin") as found:
         assert found.path == tmp_path / "new"
+
+
+def _download(said: Path) -> None:
+    with destination(said, "report.bin") as found, found.partial("owner", 3) as partial:
+        os.pwrite(partial.fd, b"abc", 0)
+        partial.publish()
+
+
+def _broken(number: int) -> Callable[..., None]:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+def test_a_folder_that_cannot_be_flushed_gets_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flush, fail = os.fsync, _broken(errno.EIO)
+    monkeypatch.setattr(
+        os, "fsync", lambda fd: (fail if stat.S_ISDIR(os.fstat(fd).st_mode) else flush)(fd)
+    )
+    with pytest.raises(DestinationUnwritable, match="Input/output error"):
+        _download(tmp_path / "new")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_partial_file_that_cannot_go_leaves_the_name_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlink, fail = os.unlink, _broken(errno.EACCES)
+
+    def refuse(name: str, *, dir_fd: int) -> None:
+        (fail if name.endswith(".part") else unlink)(name, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "unlink", refuse)
+    with pytest.raises(DestinationUnwritable, match="Permission denied"):
+        _download(tmp_path / "new")
+    assert [path.suffix for path in tmp_path.iterdir()] == [".part"]
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_without_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr(os, "link", _broken(number))
+    _download(tmp_path / "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+    assert (tmp_path / "new").read_bytes() == b"abc"
+
+
+def test_without_links_nothing_is_replaced_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "link", _broken(errno.EPERM))
+    with destination(tmp_path / "new", "report.bin") as found, found.partial("owner", 3) as partial:
+        (tmp_path / "new").write_bytes(b"theirs")
+        with pytest.raises(DestinationExists):
+            partial.publish()
+    assert (tmp_path / "new").read_bytes() == b"theirs"

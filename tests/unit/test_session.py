@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from argosy import auth, session_file
+from argosy import auth, locks, session_file
 from argosy.auth import SignIn
 from argosy.errors import AccessDenied, StorageUnavailable
 from argosy.session import Session
@@ -439,7 +439,7 @@ def test_a_turn_ends_even_if_somebody_has_a_copy_of_the_lock(
     """As a child has that was forked in a bad moment."""
     file = file_of(server, folder)
     with file.turn(0) as first:
-        copies = [os.dup(lock) for lock in session_file._held]
+        copies = [os.dup(lock) for lock in locks._owned]
         with file.turn(0) as second:
             assert (first, second) == (True, False)
     with file.turn(0) as third:

@@ -169,6 +169,12 @@ def test_what_is_no_file(spool: Spool, root: Path, make: Callable[[Path], None])
     assert descriptors() == before
 
 
+def test_a_file_that_hides_its_size() -> None:
+    process = Path("/proc") / str(os.getpid())
+    with pytest.raises(SourceNotAFile, match="give a copy of it"):
+        read(Spool((process,)), process / "status")
+
+
 def test_a_fifo_with_a_writer_does_not_block(spool: Spool, root: Path) -> None:
     os.mkfifo(root / "pipe")
     writer = os.open(root / "pipe", os.O_RDWR | os.O_NONBLOCK)
@@ -295,6 +301,13 @@ def test_a_file_that_changes_while_it_is_read(
     (root / "file").write_bytes(b"content")
     with pytest.raises(SourceChanged), spool.source(str(root / "file")):
         change(root / "file")
+
+
+def test_an_empty_file_that_grows(spool: Spool, root: Path) -> None:
+    (root / "file").touch()
+    assert read(spool, root / "file") == b""
+    with pytest.raises(SourceChanged), spool.source(str(root / "file")):
+        _append(root / "file")
 
 
 def test_a_file_that_is_cut_while_it_is_read(spool: Spool, root: Path) -> None:

@@ -43,3 +43,5 @@ def test_the_client_sends_nothing(spool: Path) -> None:
     client.settings = agent_settings("http://localhost:1", spool=str(spool))
     with pytest.raises(SourceOutsideSpool):
         client.upload_later(spool.parent / "report.bin")
+    with pytest.raises(SourceOutsideSpool):
+        client.upload_many_later([spool / "good.bin", spool.parent / "report.bin"])

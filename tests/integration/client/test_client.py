@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
@@ -176,7 +177,7 @@ def test_persist_copies_inside_storage(client: Client, deployment: Deployment) -
 
 def test_a_copy_has_a_priority_as_an_upload_has(client: Client, deployment: Deployment) -> None:
     reference = client.upload_file(b"much of it")
-    copied = client.copy(reference, options=UploadOptions(priority="bulk"))
+    copied = client.copy(reference, options=UploadOptions(priority="bulk", idempotency_key="c"))
     assert deployment.transfer(str(copied.id)).priority == "bulk"
 
 
@@ -225,6 +226,19 @@ def test_the_fleet_uploads_many(client: Client, deployment: Deployment, spool: P
     client.delete_file(stored[0])
     with pytest.raises(ObjectNotFound):
         client.get_file_metadata(stored[0])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"name": "x"}, {"content_type": "a/b"}, {"compress": "zstd"}, {"process": "auto"}],
+    ids=lambda options: next(iter(options)),
+)
+def test_what_is_for_one_file_is_not_for_many(
+    client: Client, spool: Path, options: dict[str, Any]
+) -> None:
+    [wrong] = options
+    with pytest.raises(InvalidRequest, match=f"{wrong} is for one file: use upload_later"):
+        client.upload_many_later([spool / "one"], options=UploadOptions(**options))
 
 
 def test_the_fleets_refusal(client: Client, tmp_path: Path) -> None:
@@ -325,6 +339,8 @@ def test_options_out_of_range() -> None:
         UploadOptions(deadline_seconds=0)
     with pytest.raises(InvalidRequest):
         ListOptions(page_size=5000)
+    with pytest.raises(InvalidRequest):
+        ListOptions(limit=-1)
 
 
 def test_metadata_with_a_bad_name(client: Client) -> None:

@@ -19,6 +19,7 @@ from PIL import Image
 
 from argosy import errors
 from argosy.account import Account
+from argosy.deadline import called_off
 from argosy.direct import remote_file
 from argosy.direct.remote_file import RemoteFile
 from argosy.options import DownloadOptions
@@ -126,13 +127,18 @@ def test_random_reads_fetch_little(account: Account, stored: StoredObject) -> No
     assert stored.sent == 3 * remote_file.SMALLEST_WINDOW
 
 
+def _is_third(request: Request) -> bool:
+    """Whether it asks for the third window: the first one that is read ahead."""
+    return request.headers.get("range", "").startswith(f"bytes={3 * 256 * 1024}-")
+
+
 def test_the_next_window_comes_while_this_one_is_read(
     account: Account, stored: StoredObject
 ) -> None:
     asked = threading.Event()
 
     def watch(request: Request) -> None:
-        if request.headers.get("range", "").startswith(f"bytes={3 * 256 * 1024}-"):
+        if _is_third(request):
             asked.set()
 
     stored.fault = watch
@@ -141,6 +147,55 @@ def test_the_next_window_comes_while_this_one_is_read(
         assert not asked.is_set()
         file.read(1)
         assert asked.wait(10)
+
+
+@pytest.fixture
+def arriving(stored: StoredObject) -> Iterator[threading.Event]:
+    """Until it is set, the third window is on its way."""
+    released = threading.Event()
+
+    def hold(request: Request) -> None:
+        if _is_third(request):
+            released.wait(30)
+
+    stored.fault = hold
+    yield released
+    released.set()
+
+
+def test_a_read_called_off_afterwards_does_not_end_the_next(
+    account: Account, stored: StoredObject, arriving: threading.Event
+) -> None:
+    with opened(account, stored.content) as file:
+        got, off = file.read(256 * 1024), threading.Event()
+        token = called_off.set(off)
+        got += file.read(1)
+        called_off.reset(token)
+        off.set()
+        arriving.set()
+        assert got + file.read() == stored.content.read_bytes()
+
+
+def test_a_pause_between_reads_takes_no_time_from_the_next(
+    account: Account, stored: StoredObject, arriving: threading.Event
+) -> None:
+    with opened(account, stored.content, seconds=2) as file:
+        got = file.read(256 * 1024) + file.read(1)
+        time.sleep(2.1)  # no wait for a condition: the time that a read may take is the matter
+        arriving.set()
+        got += file.read(512 * 1024)
+        assert got == stored.content.read_bytes()[: len(got)]
+
+
+def test_what_failed_ahead_is_asked_for_anew(account: Account, stored: StoredObject) -> None:
+    refused = refuse(403, "AccessDenied")
+    stored.fault = lambda request: refused if _is_third(request) else None
+    with opened(account, stored.content) as file:
+        got = file.read(256 * 1024) + file.read(1)
+        assert file._ahead
+        assert file._ahead.job.done.wait(10)
+        stored.fault = lambda _request: None
+        assert got + file.read() == stored.content.read_bytes()
 
 
 def test_a_zip(account: Account, server: ScriptedServer, tmp_path: Path) -> None:

@@ -243,6 +243,13 @@ def test_a_file_object_gives_what_reading_it_gives(
     check_stored(shared, reference, content)
 
 
+def test_a_file_object_that_hides_its_size(shared: Client) -> None:
+    version = Path("/proc/version")
+    with version.open("rb") as file:
+        reference = shared.upload_file(file)
+    check_stored(shared, reference, version.read_bytes())
+
+
 def test_a_link_is_followed(shared: Client, tmp_path: Path) -> None:
     (tmp_path / "real.csv").write_bytes(b"1,2")
     (tmp_path / "link").symlink_to("real.csv")
@@ -280,6 +287,7 @@ BAD_SOURCES: list[tuple[Callable[[Path], Any], type[Error]]] = [
     (_fifo, SourceNotAFile),
     (_listening, SourceNotAFile),
     (lambda folder: "/dev/zero", SourceNotAFile),
+    (lambda folder: Path("/proc/version"), SourceNotAFile),  # a regular file of 0 bytes, it says
     (lambda folder: folder / ("x" * 300), SourceUnreadable),
     (lambda folder: io.StringIO("text"), InvalidRequest),
     (lambda folder: 7, InvalidRequest),
@@ -331,6 +339,7 @@ def test_what_cannot_be_sent(
         ({}, {"content_type": "no type"}, InvalidRequest),
         ({}, {"bucket": "../x"}, InvalidRequest),
         ({}, {"bucket": "nobodys"}, BucketNotFound),
+        ({}, {"idempotency_key": "once"}, InvalidRequest),
     ],
 )
 def test_what_cannot_be_said_of_it(

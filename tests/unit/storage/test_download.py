@@ -181,6 +181,18 @@ def test_head(server: ScriptedServer, store: ObjectStore) -> None:
     assert head.last_modified.isoformat() == "2026-11-22T10:00:00+00:00"
 
 
+def test_head_without_a_length_is_no_empty_object(
+    server: ScriptedServer, store: ObjectStore
+) -> None:
+    def without_length(request, connection):
+        headers = {"etag": '"v1"', "last_modified": "Sun, 22 Nov 2026 10:00:00 GMT"}
+        send_head(connection, 200, None, headers)
+
+    server.script(without_length)
+    with pytest.raises(errors.StorageUnavailable, match=r"look at b/k: .* does not say how long"):
+        store.head("b", "k")
+
+
 @pytest.mark.parametrize(
     ("status", "expected"), [(404, errors.ObjectNotFound), (403, errors.AccessDenied)]
 )
