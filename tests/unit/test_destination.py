@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from argosy.deadline import Deadline
 from argosy.direct.destination import destination
-from argosy.errors import DestinationUnwritable
+from argosy.errors import DestinationUnwritable, TransferCancelled
+
+MIB = 1024 * 1024
+TIB = 1024**2 * MIB
 
 
 @pytest.mark.parametrize("end", ["/", "//", "/."])
@@ -39,3 +44,28 @@ def test_a_folder_gets_the_file_by_its_own_name(tmp_path: Path, end: str) -> Non
 def test_a_name_without_a_slash_is_a_new_files(tmp_path: Path) -> None:
     with destination(f"{tmp_path}/new", "report.bin") as found:
         assert found.path == tmp_path / "new"
+
+
+def test_what_has_no_room_takes_none_from_others(tmp_path: Path) -> None:
+    """Not even for the moment in which the file system finds out."""
+    disk = os.statvfs(tmp_path)
+    too_much = disk.f_bfree * disk.f_frsize + TIB
+    with destination(tmp_path / "it", "it") as found, found.partial("me") as partial:
+        with pytest.raises(OSError, match="No space left"):
+            partial.reserve(too_much, Deadline().check)
+        assert os.fstat(partial.fd).st_blocks == 0
+
+
+def test_reserving_ends_when_the_call_does(tmp_path: Path) -> None:
+    deadline, asked = Deadline(), []
+
+    def check() -> None:
+        asked.append(None)
+        if len(asked) == 2:
+            deadline.cancel()
+        deadline.check()
+
+    with destination(tmp_path / "it", "it") as found, found.partial("me") as partial:
+        with pytest.raises(TransferCancelled):
+            partial.reserve(200 * MIB, check)
+        assert 0 < os.fstat(partial.fd).st_blocks * 512 < 100 * MIB
