@@ -15,7 +15,7 @@ from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from argosy.deadline import Deadline, called_off
+from argosy.deadline import called_off
 from argosy.direct import download
 from argosy.errors import InvalidMessage, InvalidRequest
 from argosy.naming import safe_name
@@ -116,15 +116,10 @@ def _fetch(
     folder.mkdir(mode=0o700)
     # Nobody goes on with what is in a folder that goes: its journal goes with it.
     own = client.settings.model_copy(update={"journal_dir": folder / ".journal"})
-    path = download.download(
-        replace(client._account, settings=own),
-        reference,
-        folder / safe_name(reference.name),
-        DownloadOptions(),
-        Deadline(client.settings.deadline_seconds),
-        client._meter(()),
-        client.cache,
-    )
+    account, options = replace(client._account, settings=own), DownloadOptions()
+    wanted = folder / safe_name(reference.name)
+    with client._transfer(options) as (deadline, meter):
+        path = download.download(account, reference, wanted, options, deadline, meter, client.cache)
     return LocalFile(path, reference)
 
 

@@ -19,8 +19,8 @@ from argosy.errors import (
     BucketNotFound,
     ChecksumMismatch,
     DestinationUnwritable,
-    DiskFull,
     Error,
+    ExpansionTooLarge,
     InvalidMessage,
     InvalidReference,
     InvalidRequest,
@@ -53,10 +53,14 @@ HOPELESS = (
     ObjectNotFound,
     BucketNotFound,
     ChecksumMismatch,
+    ExpansionTooLarge,
 )
 """What another try would not change, before the handler has run."""
-OWN_TROUBLE = (NotSignedIn, InvalidToken, DiskFull, DestinationUnwritable)
-"""What is no message's fault: the next one would fare no better, so the inbox ends with it."""
+OWN_TROUBLE = (NotSignedIn, InvalidToken, DestinationUnwritable)
+"""What is no message's fault: the next one would fare no better, so the inbox ends with it.
+
+A full disk is left out: how much room a file needs is its sender's doing.
+"""
 FETCH_TRIES = 4
 """Times that files are fetched for one delivery, while Storage is away."""
 LONGEST_PAUSE_SECONDS = 60.0

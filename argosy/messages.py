@@ -81,7 +81,7 @@ def send(
         content = draft.content(text)
         draft.pin([*files, *references_in(plain)])
     except Error as error:
-        if not error.retryable:
+        if not (error.retryable and draft.may_be_pinned):
             draft.forget()
         raise
     draft.publish({**content, "attachments": [file.document() for file in files]})
@@ -149,7 +149,7 @@ class _Draft:
         self._to = to
         self._uploaded: list[FileReference] = []
         self._kept: list[FileReference] = []
-        self._is_pinned = False
+        self.may_be_pinned = False
 
     def upload_all(
         self, attached: Sequence[Attachment], options: UploadOptions
@@ -170,7 +170,7 @@ class _Draft:
         self._kept.extend(files)
         documents = [file.document() for file in references_in(self._kept)]
         if documents:
-            self._is_pinned = True  # perhaps, whatever becomes of the answer
+            self.may_be_pinned = True  # whatever becomes of the answer
             self._client._ask("pin", str(self.id), documents, self._to)
 
     def publish(self, content: Mapping[str, Any]) -> None:
@@ -193,7 +193,7 @@ class _Draft:
     def forget(self) -> None:
         """Leave nothing of a message that was not sent; what cannot be removed now, expires."""
         with suppress(Error):
-            if self._is_pinned:
+            if self.may_be_pinned:
                 self._client._fleet.send("unpin", str(self.id))
             for reference in self._uploaded:
                 self._client._fleet.send("delete", reference.document())

@@ -44,8 +44,10 @@ class StoredFiles(BaseClient):
     def delete_file(self, reference: ReferenceLike) -> None:
         """Delete a file and every grant on it. Raises ObjectNotFound, AccessDenied."""
         found = self._reference(reference)
-        self._metadata.forget(found.bucket, found.path)
-        self._ask("delete", found.document())
+        try:
+            self._ask("delete", found.document())
+        finally:  # whoever looked meanwhile has seen it still there
+            self._metadata.forget(found.bucket, found.path)
 
     def extend(self, reference: ReferenceLike, days: float | None = None) -> FileReference:
         """Keep a file until `days` from now, and return its reference, which says until when.
@@ -56,8 +58,10 @@ class StoredFiles(BaseClient):
         InvalidRequest for more days than the fleet allows.
         """
         found = self._reference(reference)
-        self._metadata.forget(found.bucket, found.path)
-        return FileReference.parse(self._ask("extend", found.document(), days))
+        try:
+            return FileReference.parse(self._ask("extend", found.document(), days))
+        finally:
+            self._metadata.forget(found.bucket, found.path)
 
     def share(
         self,

@@ -174,6 +174,7 @@ def _plan_download(transfer: Transfer) -> Plan:
     content = content_of(transfer)
     head, size = content.head(), content.reference.size
     content.check_expansion()
+    content.check_table()  # before its size is reserved on the disk
     Partial(fleet().spool, transfer.path, str(transfer.id)).create(size)
     cut = _cut(transfer, size, pieces.at_once(transfer), {"etag": head.etag}, digest=False)
     if cut.small or content.reference.encoding is None:

@@ -12,7 +12,7 @@ import os
 import secrets
 import stat
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +21,14 @@ from argosy.direct.new_name import give_name
 from argosy.errors import DestinationError, DestinationExists, DestinationUnwritable, DiskFull
 from argosy.locks import let_go, own
 from argosy.naming import safe_name
+from argosy.sizes import MIB
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _WRITE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_ALLOCATION = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+_RESERVED_AT_ONCE = 64 * MIB
+"""Bytes: where a file system cannot allocate, libc writes into every block of them."""
 _LONGEST_NAME = 255
 """Bytes of UTF-8: the limit of most file systems."""
 _JOINERS = "\u200c\u200d"
@@ -50,8 +53,8 @@ class Destination:
             raise _taken(self.path)
 
     @contextmanager
-    def partial(self, owner: str, size: int) -> Iterator[Partial]:
-        """The file to write, `size` bytes long, that nobody else writes.
+    def partial(self, owner: str) -> Iterator[Partial]:
+        """The file to write, that nobody else writes. It has no room yet.
 
         The same `owner` finds the same file again after a crash. While another call is at
         it one gets a file of one's own, which goes when the block is left.
@@ -65,7 +68,6 @@ class Destination:
             fd = os.open(name, _WRITE | os.O_EXCL, 0o666, dir_fd=self.folder)  # the umask decides
         partial = Partial(self, name, fd, is_lasting=is_lasting)
         try:
-            partial.reserve(size)
             yield partial
         finally:
             if not is_lasting:
@@ -90,15 +92,18 @@ class Partial:
         """Another file of the same name has another one."""
         return os.fstat(self.fd).st_ino
 
-    def reserve(self, size: int) -> None:
-        """Take the space on the disk; nothing is left behind where there is not enough."""
-        try:
-            if os.fstat(self.fd).st_size > size:
-                os.ftruncate(self.fd, 0)
-            _allocate(self.fd, size)
-        except OSError:
-            self.remove()
-            raise
+    def reserve(self, size: int, check: Callable[[], None]) -> None:
+        """Take the space of `size` bytes on the disk, which may last: `check` is asked meanwhile.
+
+        Raises what `check` raises, and OSError where there is not enough.
+        """
+        if os.fstat(self.fd).st_size > size:
+            os.ftruncate(self.fd, 0)
+        _check_room(self.fd, size)
+        for start in range(0, size, _RESERVED_AT_ONCE):
+            check()
+            _allocate(self.fd, start, min(_RESERVED_AT_ONCE, size - start))
+        os.ftruncate(self.fd, size)
 
     def publish(self) -> None:
         """Give the file its name, on disk for good, or leave none. Never overwrites."""
@@ -267,14 +272,24 @@ def _is_named(fd: int, name: str, folder: int) -> bool:
         return False
 
 
-def _allocate(fd: int, size: int) -> None:
+def _check_room(fd: int, size: int) -> None:
+    """Raise OSError where there cannot be enough.
+
+    A file system that is asked for too much may take all there is before it says so, and
+    meanwhile others have none.
+    """
+    disk, taken = os.fstatvfs(fd), os.fstat(fd).st_blocks * 512
+    is_known = disk.f_blocks > 0
+    if is_known and size > taken + disk.f_bfree * disk.f_frsize:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _allocate(fd: int, start: int, length: int) -> None:
     try:
-        if size:
-            os.posix_fallocate(fd, 0, size)
+        os.posix_fallocate(fd, start, length)
     except OSError as error:
         if error.errno not in _NO_ALLOCATION:
             raise
-    os.ftruncate(fd, size)
 
 
 def _exists(name: str, folder: int) -> bool:

@@ -57,12 +57,12 @@ def download(
         account.store(deadline.limit(account.retries())), reference, expansion=settings.expansion
     )
     try:
-        content.check_expansion()  # before its size is reserved on the disk
+        content.check_expansion()  # before anything is asked
         with place.destination(destination, reference.name) as found:
             key = {**found.key, "reference": str(reference.id)}
             with (
                 Journal.open(settings, "download", key) as journal,
-                found.partial(str(reference.id), reference.size) as partial,
+                found.partial(str(reference.id)) as partial,
             ):
                 going = _Download(content, deadline, meter, cache, journal, partial)
                 going.run(settings.part_size, options.parallel or settings.parallel)
@@ -124,6 +124,7 @@ class _Download:
             cache.missed()
             return False
         etag = self._look().etag
+        self._reserve()
         self._begin(0)
         return cache.copy_to(
             wanted.sha256, wanted.size, self.partial.fd, etag=etag, on_bytes=self._copied
@@ -142,6 +143,20 @@ class _Download:
             with Crew(self.deadline) as crew:
                 self.head = crew.result(self.content.head)
         return self.head
+
+    def _prove(self) -> ObjectHead:
+        """What `_look` says, of an object that does have a file of the size that was promised.
+
+        A reference is anybody's word: nothing large is reserved for it before.
+        """
+        head = self._look()
+        if self.reference.encoding:
+            with Crew(self.deadline) as crew:
+                crew.result(self.content.check_table)
+        return head
+
+    def _reserve(self) -> None:
+        self.partial.reserve(self.reference.size, self.deadline.check)
 
     def _begin(self, done: int) -> None:
         if not self.has_begun:
@@ -169,7 +184,8 @@ class _Download:
 
     def _resume(self, part_size: int) -> set[int]:
         """The ranges that an earlier call has left, of this very object in this very file."""
-        head, wanted = self._look(), self.reference
+        head, wanted = self._prove(), self.reference
+        self._reserve()
         header = {
             "reference": str(wanted.id),
             "etag": head.etag,
@@ -209,6 +225,7 @@ class _Download:
         """
         if self.reference.encoding:
             self._look()  # for the table; and what is decoded does not tell the ETag
+        self._reserve()  # no more than a part: to ask first would be a request more
         self._begin(0)
         with self._insertion() as insertion, Crew(self.deadline) as crew:
             sha256, md5 = crew.result(lambda: self._receive(crew, insertion))

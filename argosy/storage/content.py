@@ -81,6 +81,14 @@ class Content:
             raise _replaced(file)
         return head
 
+    def check_table(self) -> None:
+        """Raise ChecksumMismatch unless a compressed file has the size that was promised.
+
+        The table of its frames says so, which is read once; also raises what `get` raises.
+        """
+        if self.reference.encoding:
+            self._table(self.reference.encoding)
+
     def get(self, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """The file's bytes from `start` on, `length` of them or to the end, in blocks.
 

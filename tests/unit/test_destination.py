@@ -10,8 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from argosy.deadline import Deadline
 from argosy.direct.destination import destination
-from argosy.errors import DestinationExists, DestinationUnwritable
+from argosy.errors import DestinationExists, DestinationUnwritable, TransferCancelled
+
+MIB = 1024 * 1024
+TIB = 1024**2 * MIB
 
 
 @pytest.mark.parametrize("end", ["/", "//", "/."])
@@ -46,7 +50,7 @@ def test_a_name_without_a_slash_is_a_new_files(tmp_path: Path) -> None:
 
 
 def _download(said: Path) -> None:
-    with destination(said, "report.bin") as found, found.partial("owner", 3) as partial:
+    with destination(said, "report.bin") as found, found.partial("owner") as partial:
         os.pwrite(partial.fd, b"abc", 0)
         partial.publish()
 
@@ -98,8 +102,33 @@ def test_without_links_nothing_is_replaced_either(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "link", _broken(errno.EPERM))
-    with destination(tmp_path / "new", "report.bin") as found, found.partial("owner", 3) as partial:
+    with destination(tmp_path / "new", "report.bin") as found, found.partial("owner") as partial:
         (tmp_path / "new").write_bytes(b"theirs")
         with pytest.raises(DestinationExists):
             partial.publish()
     assert (tmp_path / "new").read_bytes() == b"theirs"
+
+
+def test_what_has_no_room_takes_none_from_others(tmp_path: Path) -> None:
+    """Not even for the moment in which the file system finds out."""
+    disk = os.statvfs(tmp_path)
+    too_much = disk.f_bfree * disk.f_frsize + TIB
+    with destination(tmp_path / "it", "it") as found, found.partial("me") as partial:
+        with pytest.raises(OSError, match="No space left"):
+            partial.reserve(too_much, Deadline().check)
+        assert os.fstat(partial.fd).st_blocks == 0
+
+
+def test_reserving_ends_when_the_call_does(tmp_path: Path) -> None:
+    deadline, asked = Deadline(), []
+
+    def check() -> None:
+        asked.append(None)
+        if len(asked) == 2:
+            deadline.cancel()
+        deadline.check()
+
+    with destination(tmp_path / "it", "it") as found, found.partial("me") as partial:
+        with pytest.raises(TransferCancelled):
+            partial.reserve(200 * MIB, check)
+        assert 0 < os.fstat(partial.fd).st_blocks * 512 < 100 * MIB

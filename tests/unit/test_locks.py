@@ -26,7 +26,7 @@ Lock = Callable[[ExitStack, Path], bool]
 
 def _partial_file(stack: ExitStack, folder: Path) -> bool:
     found = stack.enter_context(destination(folder / "it", "report.bin"))
-    return stack.enter_context(found.partial("owner", 3)).is_lasting
+    return stack.enter_context(found.partial("owner")).is_lasting
 
 
 def _journal(stack: ExitStack, folder: Path) -> bool:

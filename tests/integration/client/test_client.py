@@ -7,6 +7,8 @@ import inspect
 import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -130,6 +132,24 @@ def test_metadata_is_kept_for_a_while(client: Client, make_client: MakeClient) -
     info = client.get_file_metadata(reference)
     assert client.get_file_metadata(reference) is info
     client.delete_file(reference)
+    with pytest.raises(ObjectNotFound):
+        client.get_file_metadata(reference)
+
+
+def look_on(client: Client, reference: FileReference, change: Callable[..., object]) -> None:
+    """Change a file, and look at it all the while."""
+    with ThreadPoolExecutor(1) as thread:
+        job = thread.submit(change, reference)
+        while not job.done():
+            with suppress(ObjectNotFound):
+                client.get_file_metadata(reference)
+        job.result()
+
+
+def test_who_looks_meanwhile_is_told_the_truth_afterwards(client: Client) -> None:
+    reference = client.upload_file(b"looked at")
+    client.get_file_metadata(reference)
+    look_on(client, reference, client.delete_file)
     with pytest.raises(ObjectNotFound):
         client.get_file_metadata(reference)
 

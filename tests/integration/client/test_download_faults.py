@@ -34,9 +34,11 @@ from tests.unit.storage.scripted import (
     serve,
 )
 
+from .cramped import cramped
 from .stored import StoredObject, account_on, make_content, reference_to
 
 MIB = 1024 * 1024
+GIB = 1024 * MIB
 PART = 5 * MIB
 SMALL, LARGE = 3 * MIB + 17, 4 * PART + 17
 
@@ -477,6 +479,34 @@ def test_a_disk_that_is_full(account: Account, stored: StoredObject, there: Path
     assert process.wait() == 0
     assert not list(there.iterdir())
     assert not journals(account)
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [(None, errors.ChecksumMismatch), (answer(404, b""), errors.ObjectNotFound)],
+    ids=["smaller", "gone"],
+)
+def test_no_room_is_taken_for_what_is_only_said(
+    account: Account,
+    large: StoredObject,
+    there: Path,
+    fault: Step | None,
+    expected: type[errors.Error],
+) -> None:
+    """A reference is anybody's word: Storage is asked first."""
+    large.fault = lambda _request: fault
+    lie = reference_to(large.content).model_copy(update={"size": 9 * GIB})
+    with cramped(64 * MIB), pytest.raises(expected):
+        fetch(account, lie, there / "it")
+    assert not list(there.iterdir())
+    assert not journals(account)
+
+
+def test_a_large_file_is_asked_for_once_and_then_comes(
+    account: Account, server: ScriptedServer, large: StoredObject, there: Path
+) -> None:
+    fetch(account, reference_to(large.content), there / "it")
+    assert [request.method for request in server.requests] == ["HEAD", *["GET"] * 5]
 
 
 def test_a_killed_process_is_gone_on_with(

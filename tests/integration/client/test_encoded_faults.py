@@ -26,8 +26,9 @@ from tests.deployment import until
 from tests.unit.storage.scripted import Request, ScriptedServer, refuse
 
 from .compressed import encoded_reference, make_mixed, make_table, stored_encoded
+from .cramped import cramped
 from .stored import StoredObject, account_on, make_content
-from .test_download_faults import Heard, always, child, fetch, is_get, journals
+from .test_download_faults import GIB, Heard, always, child, fetch, is_get, journals
 
 MIB = 1024 * 1024
 RANGE = 2 * FRAME_BYTES
@@ -285,6 +286,18 @@ def test_a_bomb_is_not_even_fetched(
         READINGS[how](account, lie, there)
     assert caught.value.transfer_id == str(reference.id)
     assert server.requests == []
+    assert not list(there.iterdir())
+    assert not journals(account)
+
+
+def test_no_room_is_taken_for_what_no_table_has(
+    account: Account, stored: Stored, there: Path
+) -> None:
+    """The object is as large as was said, and what it decodes to is not."""
+    _, reference = stored
+    lie = reference.model_copy(update={"size": 8 * GIB})
+    with cramped(64 * MIB), pytest.raises(errors.ChecksumMismatch, match="damaged in Storage"):
+        fetch(account, lie, there / "it")
     assert not list(there.iterdir())
     assert not journals(account)
 

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from celery import Celery, shared_task
 
-from argosy import Client, FileReference, LocalFile, UploadOptions, fetch, fetch_files
-from argosy.errors import InvalidMessage, InvalidReference, InvalidRequest, ObjectNotFound
+from argosy import Client, FileReference, LocalFile, Subscriber, UploadOptions, fetch, fetch_files
+from argosy.errors import Error, InvalidMessage, InvalidReference, InvalidRequest, ObjectNotFound
 from argosy.fetch import fetched
 from argosy.scratch import PREFIX
 from tests.deployment import remote
@@ -123,6 +123,32 @@ def test_a_file_that_is_gone(own: Client, stored: FileReference) -> None:
 
     with pytest.raises(ObjectNotFound):
         never(stored, gone)
+
+
+class Heard(Subscriber):
+    def __init__(self) -> None:
+        self.heard: list[object] = []
+
+    def on_queued(self, transfer_id: str, name: str, bytes_total: int | None) -> None:
+        self.heard.append(("queued", bytes_total))
+
+    def on_done(self, result: object) -> None:
+        self.heard.append("done")
+
+    def on_error(self, error: Error) -> None:
+        self.heard.append(error.code)
+
+
+def test_subscribers_hear_how_it_ends(alice: Person, stored: FileReference) -> None:
+    heard = Heard()
+    settings = alice.client.settings
+    with Client(settings, agent=alice.name, key=alice.key, subscribers=[heard]) as listened:
+        with fetched(listened, [stored]):
+            assert heard.heard == [("queued", 7), "done"]
+        listened.delete_file(stored)
+        with pytest.raises(ObjectNotFound), fetched(listened, [stored]):
+            pass
+    assert heard.heard[-1] == "object_not_found"
 
 
 def test_a_broken_reference(own: Client, stored: FileReference) -> None:

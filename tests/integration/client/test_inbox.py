@@ -22,6 +22,7 @@ from argosy import Client, Inbox, Message, line
 from argosy.errors import AccessDenied, InvalidRequest
 from argosy.mailbox import dead_queue_of
 from tests.deployment import Deployment, remote, until
+from tests.integration.client.cramped import cramped
 from tests.integration.client.gate import Gate, answer
 from tests.integration.client.mailing import (
     Person,
@@ -36,6 +37,8 @@ from worker.agents import disable_agent
 
 pytestmark = pytest.mark.skipif(remote(), reason="uses the local stack's RabbitMQ")
 
+MIB = 1024 * 1024
+GIB = 1024 * MIB
 PROGRAM = Path(__file__).with_name("inbox_program.py")
 
 
@@ -201,6 +204,30 @@ def test_more_bytes_than_may_be_fetched(
         assert len(receive(careful)) == 1
 
 
+def test_a_size_that_is_a_lie(alice: Person, bob: Person) -> None:
+    """No disk is filled for it, and the inbox goes on."""
+    document = wrong(alice.client, size=9 * GIB)
+    alice.client.share(document, [bob.name])
+    write(alice.broker_url, bob.name, envelope([document]))
+    alice.client.send(bob.name, "next")
+    with cramped(64 * MIB):
+        [message] = receive(bob, 2, attempts=3)
+    assert message.body == "next"
+    assert bob.dead_letter().headers["argosy-reason"].startswith("checksum_mismatch: ")
+
+
+def test_a_disk_that_is_full(alice: Person, bob: Person) -> None:
+    """The message fails, and is put aside in the end; those that need no room are handled."""
+    alice.client.send(bob.name, "large", [os.urandom(2 * MIB)])
+    alice.client.send(bob.name, "small")
+    with cramped(MIB):
+        [message] = receive(bob, 3, attempts=2)
+    assert message.body == "small"
+    letter = bob.dead_letter()
+    assert letter.headers["argosy-reason"].startswith("disk_full: ")
+    assert letter.headers["argosy-attempts"] == 2
+
+
 def wrong(client: Client, **changes: Any) -> dict[str, Any]:
     return {**client.upload_file(os.urandom(100)).document(), **changes}
 
@@ -211,9 +238,15 @@ def deleted(client: Client) -> dict[str, Any]:
     return reference.document()
 
 
+def bomb(client: Client) -> dict[str, Any]:
+    stored = {"size": 100, "sha256": "a" * 64, "md5": "b" * 32}
+    return wrong(client, size=GIB, encoding="zstd", stored=stored)
+
+
 USELESS: dict[str, tuple[Callable[[Client], dict[str, Any]], str]] = {
     "not readable": (wrong, "object_not_found: "),
     "deleted": (deleted, "object_not_found: "),
+    "a bomb": (bomb, "expansion_too_large: "),
     "another bucket": (lambda alice: wrong(alice, bucket="nowhere"), "_not_found: "),
 }
 
@@ -223,7 +256,9 @@ def test_a_file_that_cannot_be_had(alice: Person, bob: Person, what: str) -> Non
     make, reason = USELESS[what]
     write(alice.broker_url, bob.name, envelope([make(alice.client)]))
     assert receive(bob, attempts=3) == []
-    assert reason in bob.dead_letter().headers["argosy-reason"]
+    letter = bob.dead_letter()
+    assert reason in letter.headers["argosy-reason"]
+    assert letter.headers["argosy-attempts"] == 0
     assert bob.waiting() == 0
 
 

@@ -21,11 +21,13 @@ from argosy.errors import (
     InvalidReference,
     InvalidRequest,
     ObjectNotFound,
+    StorageUnavailable,
 )
 from argosy.mailbox import queue_of
 from argosy.messages import MAX_BODY_BYTES
 from tests.deployment import Deployment, remote, until
 from tests.integration.client.conftest import MakeClient
+from tests.integration.client.gate import Passing, answer, gate_to
 from tests.integration.client.mailing import Person, operator, pins, receive, write
 from worker.broker_api import api_url
 
@@ -205,6 +207,27 @@ def test_a_file_that_is_not_ours(alice: Person, bob: Person, deployment: Deploym
         alice.client.send(bob.name, {"file": theirs.document()}, [b"uploaded for it"])
     until(lambda: objects(deployment, alice.client) == before, what="the attachment's end")
     assert bob.waiting() == 0
+
+
+def test_storage_goes_away_between_two_files(alice: Person, deployment: Deployment) -> None:
+    """The sender may try again: what was uploaded the first time does not stay."""
+    before = objects(deployment, alice.client)
+
+    def second_is_refused(passing: Passing) -> bytes | None:
+        puts = [each for each in gate.passed if each.is_put]
+        return answer(503, "down") if passing.is_put and len(puts) > 1 else None
+
+    with gate_to(deployment.settings.supabase_url) as gate:
+        gate.fault = second_is_refused
+        changes = {"supabase_url": gate.url, "storage_attempts": 1}
+        settings = alice.client.settings.model_copy(update=changes)
+        with (
+            Client(settings, agent=alice.name, key=alice.key) as sender,
+            pytest.raises(StorageUnavailable),
+        ):
+            sender.send(alice.name, {}, [b"first", b"second", b"third"])
+        assert next(each.status for each in gate.passed if each.is_put) == 200
+    until(lambda: objects(deployment, alice.client) == before, what="the first one's end")
 
 
 def test_a_full_queue(alice: Person, bob: Person, deployment: Deployment) -> None:
