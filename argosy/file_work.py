@@ -109,7 +109,7 @@ class FileWork(BaseClient):
         )
         with self._transfer(replace(options, priority=None)) as (deadline, meter):
             found = self._reference(reference, deadline)
-            task_id = self._fleet.send("copy", found.document(), **wanted)
+            task_id = self._fleet.send("copy", found.document(), deadline=deadline, **wanted)
             meter.begin(task_id, options.name or found.name, found.size)
             done = FileReference.parse(self._fleet.wait(task_id, deadline, meter.reached))
             meter.done(done, done.size)
