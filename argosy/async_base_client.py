@@ -57,10 +57,14 @@ class AsyncBaseClient(AsyncClosing):
         call: Callable[..., T],
         *arguments: Any,
         on_cancel: Callable[[], None] | None = None,
+        off: threading.Event | None = None,
         **options: Any,
     ) -> T:
-        """Do it in a thread. When our task is cancelled the thread is told, and waited for."""
-        context, off = copy_context(), threading.Event()
+        """Do it in a thread. When our task is cancelled the thread is told, and waited for.
+
+        It is told by `off`, where several calls belong together.
+        """
+        context, off = copy_context(), off or threading.Event()
         context.run(called_off.set, off)
         work = partial(context.run, partial(call, *arguments, **options))
         job = self._threads.submit(work)
@@ -76,10 +80,15 @@ class AsyncBaseClient(AsyncClosing):
                 running.exception()  # heard: it is the cancellation that ends the call
             raise
 
-    async def _each(self, iterator: Iterator[T]) -> AsyncIterator[T]:
-        """Every element, each asked for in a thread."""
+    async def _each(self, begin: Callable[[], Iterator[T]]) -> AsyncIterator[T]:
+        """Every element of what `begin` gives, each asked for in a thread.
+
+        Its deadline hears one event, whichever of them is waited for when it is called off.
+        """
+        off = threading.Event()
+        iterator = await self._run(begin, off=off)
         try:
-            while (found := await self._run(next, iterator, _END)) is not _END:
+            while (found := await self._run(next, iterator, _END, off=off)) is not _END:
                 yield found
         finally:
             if close := getattr(iterator, "close", None):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 from uuid import UUID
@@ -75,8 +76,8 @@ class AsyncClient(AsyncBackground, AsyncStoredFiles, AsyncFileWork):
         self, reference: ReferenceLike, *, options: DownloadOptions | None = None
     ) -> AsyncIterator[bytes]:
         """As `Client.iter_bytes`: `async for block in client.iter_bytes(reference)`."""
-        blocks = await self._run(self._client.iter_bytes, reference, options=options)
-        async for block in self._each(blocks):
+        begin = partial(self._client.iter_bytes, reference, options=options)
+        async for block in self._each(begin):
             yield block
 
     async def open_file(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from collections.abc import Sequence as Seq
+from functools import partial
 
 from argosy.async_base_client import AsyncBaseClient
 from argosy.given import ReferenceLike
@@ -19,7 +20,8 @@ class AsyncStoredFiles(AsyncBaseClient):
         self, bucket: str | None = None, prefix: str = "", options: ListOptions | None = None
     ) -> AsyncIterator[FileInfo]:
         """As `Client.list_files`: `async for info in client.list_files()`."""
-        async for info in self._each(self._client.list_files(bucket, prefix, options)):
+        begin = partial(self._client.list_files, bucket, prefix, options)
+        async for info in self._each(begin):
             yield info
 
     async def get_file_metadata(self, reference: ReferenceLike) -> FileInfo:

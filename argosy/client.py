@@ -112,7 +112,7 @@ class Client(Background, StoredFiles, FileWork):
         """
         options = options or DownloadOptions()
         deadline = self._deadline(options.deadline_seconds)
-        return download.iter_bytes(self._account, self._reference(reference), deadline)
+        return download.iter_bytes(self._account, self._reference(reference, deadline), deadline)
 
     def open_file(
         self, reference: ReferenceLike, *, options: DownloadOptions | None = None
@@ -122,7 +122,8 @@ class Client(Background, StoredFiles, FileWork):
         A pass from beginning to end is verified; reads here and there cannot be.
         """
         options = options or DownloadOptions()
-        return remote_file.RemoteFile(self._account, self._reference(reference), options)
+        found = self._reference(reference, self._deadline(options.deadline_seconds))
+        return remote_file.RemoteFile(self._account, found, options)
 
     # Messages
 

@@ -16,12 +16,17 @@ called_off: ContextVar[threading.Event | None] = ContextVar("called_off", defaul
 
 
 class Deadline:
-    """The end of one call: after `seconds`, or when it is cancelled. Any thread may ask."""
+    """The end of one call: after `seconds`, or when it is cancelled. Any thread may ask.
 
-    def __init__(self, seconds: float | None = None) -> None:
+    `cancelled` says so when it is set; `called_off` does where it is not given.
+    """
+
+    def __init__(
+        self, seconds: float | None = None, cancelled: threading.Event | None = None
+    ) -> None:
         self._seconds = seconds
         self._end = math.inf if seconds is None else time.monotonic() + seconds
-        self._cancelled = called_off.get() or threading.Event()
+        self._cancelled = cancelled or called_off.get() or threading.Event()
 
     def cancel(self) -> None:
         """Call it off: whoever checks, or waits, ends with TransferCancelled."""
@@ -49,4 +54,4 @@ class Deadline:
 
     def limit(self, policy: RetryPolicy) -> RetryPolicy:
         """The same policy, with pauses and silences that end with this."""
-        return replace(policy, sleep=self.wait, left=lambda: self.left)
+        return replace(policy, sleep=self.wait, left=lambda: self.left, check=self.check)

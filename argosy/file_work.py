@@ -110,7 +110,7 @@ class FileWork(BaseClient):
         own = replace(options, priority=None, idempotency_key=None)  # the rest is as in direct mode
         with self._transfer(own) as (deadline, meter):
             found = self._reference(reference, deadline)
-            task_id = self._fleet.send("copy", found.document(), **wanted)
+            task_id = self._fleet.send("copy", found.document(), deadline=deadline, **wanted)
             meter.begin(task_id, options.name or found.name, found.size)
             done = FileReference.parse(self._fleet.wait(task_id, deadline, meter.reached))
             meter.done(done, done.size)

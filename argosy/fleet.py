@@ -10,7 +10,8 @@ import os
 import random
 import threading
 from collections.abc import Callable
-from functools import cached_property
+from contextvars import copy_context
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
@@ -21,6 +22,7 @@ from redis.exceptions import RedisError
 from argosy.auth import TOKEN_HEADER
 from argosy.broker import is_full, not_let_in
 from argosy.deadline import Deadline
+from argosy.direct.crew import Crew
 from argosy.errors import BY_CODE, Error, FleetUnavailable, InternalError
 from argosy.settings import AgentSettings
 from argosy.storage.retry import RetryPolicy
@@ -45,6 +47,8 @@ ANSWER_SECONDS = 120.0
 """How long an answer that is given at once may take, where the call has no end of its own."""
 CONFIRM_SECONDS = 30.0
 """How long the broker may take to say that it has a request."""
+LOOK_SECONDS = 5
+"""How long the result store may take to say what it has: so much later a call may end."""
 _FIRST_LOOK, _LAST_LOOK = 0.005, 0.25
 """Seconds between two looks for an answer: at first, and after a while."""
 
@@ -76,17 +80,32 @@ class Fleet:
         deadline.check()
         if task_id:
             self._try(lambda: self._apps.results.backend.forget(task_id), task_id, deadline)
-        sent = self.send(verb, *arguments, task_id=task_id, **options)
+        sent = self.send(verb, *arguments, task_id=task_id, deadline=deadline, **options)
         return self.wait(sent, deadline)
 
     def send(
-        self, verb: str, /, *arguments: Any, task_id: str | None = None, **options: Any
+        self,
+        verb: str,
+        /,
+        *arguments: Any,
+        task_id: str | None = None,
+        deadline: Deadline | None = None,
+        **options: Any,
     ) -> str:
         """Send the request, confirmed by the broker, and return its id.
 
-        Raises FleetUnavailable when the broker cannot be reached, NotSignedIn, AccessDenied.
+        Raises FleetUnavailable when the broker cannot be reached, NotSignedIn, AccessDenied,
+        and what the deadline raises: the request may be done all the same then.
         """
-        task_id = task_id or str(uuid4())
+        send = partial(self._send, verb, arguments, options, task_id or str(uuid4()))
+        if deadline is None:
+            return send()
+        with Crew(deadline) as crew:  # nothing else ends a wait for a silent broker
+            return crew.result(partial(copy_context().run, send))
+
+    def _send(
+        self, verb: str, arguments: tuple[Any, ...], options: dict[str, Any], task_id: str
+    ) -> str:
         headers = {TOKEN_HEADER: self._token()}
         if trace := current_trace():
             headers[TRACE_HEADER] = trace
@@ -216,7 +235,12 @@ def _make_apps(settings: AgentSettings) -> _Apps:
         broker_connection_timeout=5,
     )
     results = Celery("argosy-agent", backend=settings.result_url, set_as_current=False)
-    results.conf.update(accept_content=["json"], result_accept_content=["json"])
+    results.conf.update(
+        accept_content=["json"],
+        result_accept_content=["json"],
+        redis_socket_timeout=LOOK_SECONDS,
+        redis_socket_connect_timeout=LOOK_SECONDS,
+    )
     return _Apps(sender, results)
 
 

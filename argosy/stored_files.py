@@ -92,4 +92,5 @@ class StoredFiles(BaseClient):
         It cannot be taken back: a revoked grant does not end it.
         """
         bucket, path = place_of(reference)
-        return self._account.control().signed_url(bucket, path, seconds)
+        retries = self._deadline().limit(self._account.retries())
+        return self._account.control(retries).signed_url(bucket, path, seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 from argosy.account import Account
@@ -15,6 +16,11 @@ from argosy.storage.s3 import ObjectStore
 
 LAST_WORDS = RetryPolicy(attempts=2, deadline_seconds=5)
 """For cleaning up after a failure: Storage may be away, and the caller waits."""
+
+
+def last_words() -> Deadline:
+    """The end of cleaning up, which is done also where the call was called off."""
+    return Deadline(LAST_WORDS.deadline_seconds, threading.Event())
 
 
 @dataclass(frozen=True)
@@ -38,12 +44,12 @@ class UploadCall:
         return self.options.part_size or self.account.settings.part_size
 
     def store(self, team: Team | None = None) -> ObjectStore:
-        """Storage, with pauses that end with the call, or when the team stops."""
+        """Storage, with waits that end with the call, or when the team stops."""
         return self.account.store((team or self.deadline).limit(self.account.retries()))
 
     def last_store(self) -> ObjectStore:
-        """Storage, to clean up when the call is over."""
-        return self.account.store(LAST_WORDS)
+        """Storage, to clean up when the call is over: a few seconds, for all that is asked."""
+        return self.account.store(last_words().limit(LAST_WORDS))
 
     def moved(self, count: int) -> None:
         """So many bytes have gone by. Raises what the deadline raises."""

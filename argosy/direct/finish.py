@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from argosy.deadline import Deadline
-from argosy.direct.call import LAST_WORDS, UploadCall
+from argosy.direct.call import UploadCall, last_words
 from argosy.direct.wanted import Wanted
 from argosy.errors import (
     AccessDenied,
@@ -99,7 +98,7 @@ def is_unknown(call: UploadCall, identity: UUID) -> bool:
     missing, and a folder may be restored from a copy. False where the fleet does not answer.
     """
     try:
-        call.fleet.ask("status", str(identity), deadline=Deadline(LAST_WORDS.deadline_seconds))
+        call.fleet.ask("status", str(identity), deadline=last_words())
     except TransferNotFound:
         return True
     except Error as error:

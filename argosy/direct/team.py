@@ -50,8 +50,8 @@ class Team:
             self.check()
 
     def limit(self, policy: RetryPolicy) -> RetryPolicy:
-        """The same policy, with pauses that end when the team stops."""
-        return replace(self._deadline.limit(policy), sleep=self.wait)
+        """The same policy, with pauses and silences that end when the team stops."""
+        return replace(self._deadline.limit(policy), sleep=self.wait, check=self.check)
 
     def submit(self, job: Callable[[], None]) -> None:
         """Have a job done, once fewer than `size` are being done. Raises what `check` raises."""

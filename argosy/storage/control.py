@@ -19,6 +19,7 @@ from argosy.storage import pool, traits
 from argosy.storage.checksum import plain_etag
 from argosy.storage.metadata import decode_value
 from argosy.storage.retry import RetryPolicy
+from argosy.storage.sockets import heeding
 from argosy.storage.wire import checked_key
 
 if TYPE_CHECKING:
@@ -192,7 +193,8 @@ class ControlPlane:
         from storage3.exceptions import StorageApiError
 
         try:
-            return call(self._client())
+            with heeding(self._retries):
+                return call(self._client())
         except StorageApiError as error:
             raise _refused(what, error) from error
         except httpx.HTTPStatusError as error:

@@ -24,8 +24,9 @@ class RetryPolicy:
     most `cap_seconds`, and not less than the server's Retry-After (up to the cap).
     No attempt starts later than `deadline_seconds` after the first failure.
     `sleep` may be replaced by one that wakes early; `left` says how many seconds the whole
-    work still has, and no request is silent for longer than that; `on_retry` hears the error
-    that is about to be retried and the pause.
+    work still has, and no request is silent for longer than that; `check` raises once the whole
+    work is called off, and a request that waits asks it again and again; `on_retry` hears the
+    error that is about to be retried and the pause.
     """
 
     attempts: int = 6
@@ -34,6 +35,7 @@ class RetryPolicy:
     deadline_seconds: float = 120.0
     sleep: Callable[[float], object] = time.sleep
     left: Callable[[], float] = lambda: math.inf
+    check: Callable[[], object] = lambda: None
     on_retry: Callable[[Error, float], None] | None = None
 
     def run(self, attempt: Callable[[], T]) -> T:

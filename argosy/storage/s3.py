@@ -72,7 +72,7 @@ class ObjectStore:
     ) -> None:
         self._retries = retries or RetryPolicy()
         self._url = endpoint.url
-        self._wire = Wire(endpoint, token, http, self._retries.left)
+        self._wire = Wire(endpoint, token, http, self._retries)
         self._stall_seconds = stall_seconds
         self._outgoing = outgoing
 

@@ -1,20 +1,51 @@
-"""Reads connections in larger pieces than the HTTP library asks for.
+"""Reads connections in larger pieces than the HTTP library asks for, and lets them be called off.
 
 It asks for 64 KiB at a time, and each piece costs a system call, a way through its parser and
 our code, and a write to the disk. Pieces of 256 KiB halve the processor time of a download and
 still fit into the processor's cache; larger ones gain nothing more.
+
+A thread that waits for a silent server cannot be woken: it wakes by itself, now and then, and
+asks whether anybody still waits for what it does.
 """
 
 from __future__ import annotations
 
+import math
+import socket
 import ssl
-from collections.abc import Iterable
-from typing import Any
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
+from typing import Any, TypeVar
 
 import httpcore
 import httpx
 
+from argosy.storage.retry import RetryPolicy
+
+T = TypeVar("T")
 READ_BYTES = 256 * 1024
+LOOK_SECONDS = 0.1
+"""How often a thread that waits looks whether it is called off."""
+PATIENCE_SECONDS = 1.0
+"""How long an answer is waited for all the same: without it what was sent is sent again."""
+
+_heeded: ContextVar[RetryPolicy | None] = ContextVar("heeded", default=None)
+
+
+@contextmanager
+def heeding(policy: RetryPolicy) -> Iterator[None]:
+    """Within it, what this thread sends and receives ends with what `policy.check` raises.
+
+    Not to be left, and gone on with by another thread, in between.
+    """
+    before = _heeded.set(policy)
+    try:
+        yield
+    finally:
+        _heeded.reset(before)
 
 
 def widen(client: httpx.Client) -> httpx.Client:
@@ -64,12 +95,31 @@ class _WideStream(httpcore.NetworkStream):
 
     def __init__(self, stream: httpcore.NetworkStream) -> None:
         self._stream = stream
+        self._socket = _plain_socket(stream)
+        self._written = -math.inf
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max(max_bytes, READ_BYTES), timeout)
+        receive = partial(self._stream.read, max(max_bytes, READ_BYTES))
+        if (policy := _heeded.get()) is None:
+            return receive(timeout)
+
+        def look() -> None:
+            if not policy.left() or time.monotonic() - self._written > PATIENCE_SECONDS:
+                policy.check()
+
+        look()  # an answer that drips is never waited for
+        return _in_short_waits(receive, timeout, look)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, timeout)
+        policy = _heeded.get()
+        if policy is None or self._socket is None:
+            self._stream.write(buffer, timeout)
+        else:
+            left = memoryview(buffer)
+            while left:
+                send = partial(_send, self._socket, left)
+                left = left[_in_short_waits(send, timeout, policy.check) :]
+        self._written = time.monotonic()
 
     def close(self) -> None:
         self._stream.close()
@@ -84,3 +134,35 @@ class _WideStream(httpcore.NetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
+
+
+def _plain_socket(stream: httpcore.NetworkStream) -> socket.socket | None:
+    """What the stream writes to, where it has no layer of its own above it, as proxies ask for."""
+    found: socket.socket | None = stream.get_extra_info("socket")
+    is_plain = getattr(found, "_sslobj", None) is stream.get_extra_info("ssl_object")
+    return found if is_plain else None
+
+
+def _send(to: socket.socket, content: memoryview, timeout: float) -> int:
+    """Bytes that were taken: none are where it raises WriteTimeout."""
+    try:
+        to.settimeout(timeout)
+        return to.send(content)
+    except TimeoutError as error:
+        raise httpcore.WriteTimeout(error) from error
+    except OSError as error:
+        raise httpcore.WriteError(error) from error
+
+
+def _in_short_waits(
+    step: Callable[[float], T], timeout: float | None, look: Callable[[], object]
+) -> T:
+    """What a step gives that may be tried again when it has waited in vain."""
+    end = math.inf if timeout is None else time.monotonic() + timeout
+    while True:
+        try:
+            return step(max(min(LOOK_SECONDS, end - time.monotonic()), 0.001))
+        except httpcore.TimeoutException:
+            if time.monotonic() >= end:
+                raise
+            look()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,10 +15,15 @@ import httpx
 from argosy.errors import InvalidRequest, StorageUnavailable
 from argosy.storage import pool, traits
 from argosy.storage.body import BLOCK_BYTES, Body, BytesBody
+from argosy.storage.retry import RetryPolicy
 from argosy.storage.signing import Endpoint, SessionSignature
+from argosy.storage.sockets import heeding
 
 _LARGEST_ANSWER = 4 * 1024 * 1024
 """Bytes of XML that are read into memory; a page of 1,000 uploads takes about 500 KB."""
+
+_SLOWEST_ANSWER = 60.0
+"""Seconds that it may take to come, once it has begun: the client's time-out is for silence."""
 
 _LEAST_SILENCE = 0.05
 """Seconds: a limit of none would mean for ever."""
@@ -123,16 +129,16 @@ class Wire:
         endpoint: Endpoint,
         token: Callable[[], str],
         http: httpx.Client | None,
-        left: Callable[[], float] = lambda: math.inf,
+        retries: RetryPolicy,
     ) -> None:
         self._url = endpoint.url.rstrip("/")
         self._signature = SessionSignature(endpoint, token)
         self._http = http
-        self._left = left
+        self._retries = retries
 
     def answer(self, call: Call, sending: Sending | None = None) -> Answer:
         """One attempt whose answer is small."""
-        with self.open(call, sending) as response:
+        with self.open(call, sending) as response, heeding(self._retries):
             return Answer(response.headers, _read_small(call, response))
 
     @contextmanager
@@ -144,23 +150,24 @@ class Wire:
         """
         http = self._http or pool.client()
         try:
-            response = http.send(
-                self._request(http, call, sending),
-                auth=self._signature,
-                stream=True,
-                follow_redirects=False,
-            )
+            response = self._begun(http, self._request(http, call, sending))
             try:
-                _raise_if_refused(call, response)
+                with heeding(self._retries):
+                    _raise_if_refused(call, response)
                 yield response
             finally:
                 response.close()
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
             raise traits.unreachable(call.what, error) from error
 
+    def _begun(self, http: httpx.Client, request: httpx.Request) -> httpx.Response:
+        """The head of the answer; its body is still to be read."""
+        with heeding(self._retries):
+            return http.send(request, auth=self._signature, stream=True, follow_redirects=False)
+
     def _request(self, http: httpx.Client, call: Call, sending: Sending | None) -> httpx.Request:
         headers = {"Accept": "*/*", "Accept-Encoding": "identity", **call.headers}
-        timeout = _timeout(http, call, self._left())
+        timeout = _timeout(http, call, self._retries.left())
         if sending is None and call.method in {"GET", "HEAD", "DELETE"}:
             return http.build_request(
                 call.method, self._target(call), headers=headers, timeout=timeout
@@ -211,10 +218,12 @@ def _checked_bucket(name: str) -> str:
 
 
 def _read_small(call: Call, response: httpx.Response) -> bytes:
-    """A body of at most a few MiB. Raises StorageUnavailable when it is more."""
-    body = bytearray()
+    """A body of at most a few MiB. Raises StorageUnavailable when it is more, or drips."""
+    body, end = bytearray(), time.monotonic() + (call.silence_seconds or _SLOWEST_ANSWER)
     for block in response.iter_raw():
         body += block
+        if time.monotonic() > end:
+            raise StorageUnavailable(f"{call.what}: the answer takes too long; try again later")
         if len(body) > _LARGEST_ANSWER:
             raise StorageUnavailable(f"{call.what}: the answer is too long; try again later")
     return bytes(body)

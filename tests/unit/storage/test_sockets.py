@@ -5,6 +5,7 @@ import os
 import socket
 import ssl
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -16,8 +17,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from argosy.storage import pool
+from argosy.storage.retry import RetryPolicy
 from argosy.storage.s3 import ObjectStore
-from argosy.storage.sockets import READ_BYTES, widen
+from argosy.storage.sockets import READ_BYTES, heeding, widen
 
 from .scripted import Request, ScriptedServer, send_head, serve
 
@@ -73,7 +75,8 @@ def test_a_transport_of_another_kind_is_left_alone() -> None:
         assert widen(client).get("http://x.test").status_code == 204
 
 
-def test_an_encrypted_connection_is_read_whole(tmp_path: Path) -> None:
+def test_an_encrypted_connection_carries_everything(tmp_path: Path) -> None:
+    """Also where a look at the clock comes in the middle of a record."""
     certificate = _certificate(tmp_path)
     with HTTPServer(("127.0.0.1", 0), _Content) as server:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -87,6 +90,9 @@ def test_an_encrypted_connection_is_read_whole(tmp_path: Path) -> None:
                 url = f"https://127.0.0.1:{server.server_address[1]}/"
                 assert client.get(url).content == CONTENT
                 assert client.get(url).content == CONTENT
+                with heeding(RetryPolicy()):
+                    assert client.get(url).content == CONTENT
+                    assert client.put(url, content=CONTENT).content == CONTENT
         finally:
             server.shutdown()
             thread.join()
@@ -101,6 +107,19 @@ class _Content(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(CONTENT)
         self.close_connection = self.headers.get("connection") == "close"
+
+    def do_PUT(self) -> None:
+        """What is sent comes back, half of it after a while in which nobody takes any."""
+        half, length = len(CONTENT) // 2, int(self.headers["content-length"])
+        taken = self.rfile.read(half)
+        time.sleep(0.5)
+        taken += self.rfile.read(length - half)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(taken)))
+        self.end_headers()
+        self.wfile.write(taken[:half])
+        time.sleep(0.5)
+        self.wfile.write(taken[half:])
 
     def log_message(self, *_: object) -> None:
         """Nobody reads it."""
