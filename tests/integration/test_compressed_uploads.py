@@ -11,6 +11,7 @@ import pytest
 
 from argosy import FileReference
 from argosy.account import Account
+from argosy.errors import ChecksumMismatch
 from argosy.info import FileInfo
 from tests.conftest import MB, RESULT_SECONDS, Sender
 from tests.deployment import AgentInTest, Deployment
@@ -56,6 +57,19 @@ def test_a_compressed_file_comes_back_bit_for_bit(
     assert filecmp.cmp(source, back, shallow=False)
     assert not deployment.unfinished_uploads(sender.agent)
     assert deployment.objects(sender.agent) == [reference.path]
+
+
+def test_no_room_is_taken_for_a_size_that_the_stored_file_denies(
+    deployment: Deployment, sender: Sender, spool: Path
+) -> None:
+    """A reference is anybody's word: its transfer ends before it is planned."""
+    source = write_text(spool / "words.txt", 2 * MB)
+    uploaded = sender.upload(source, compress="zstd").get(timeout=RESULT_SECONDS)
+    result = sender.download({**uploaded, "size": 40 * MB}, spool / "back.txt")
+    with pytest.raises(ChecksumMismatch, match=r"words\.txt is damaged in Storage"):
+        result.get(timeout=RESULT_SECONDS)
+    assert not deployment.chunks(result.id)
+    assert [path.name for path in spool.iterdir()] == [source.name]
 
 
 def test_what_nobody_would_decode_is_stored_as_it_is(
