@@ -141,10 +141,10 @@ def test_bytes_that_are_called_off_leave_nothing(
 def test_cleaning_up_takes_a_few_seconds_in_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(call, "LAST_WORDS", RetryPolicy(attempts=2, deadline_seconds=1))
+    monkeypatch.setattr(call, "LAST_WORDS", RetryPolicy(attempts=2, deadline_seconds=3))
     server = ScriptedServer()
     server.script(server.stall())
-    account, nobody, deadline = account_on(server, tmp_path), cast(Fleet, None), Deadline(0.4)
+    account, nobody, deadline = account_on(server, tmp_path), cast(Fleet, None), Deadline(3)
 
     def send() -> object:
         return upload(
@@ -189,9 +189,7 @@ def test_a_listing_is_called_off(through: Client, gate: Gate, agent: AgentInTest
 
 SOON, BRIEFLY = DownloadOptions(deadline_seconds=1), ListOptions(deadline_seconds=1)
 BOUNDED: dict[str, Callable[[Client, str], object]] = {
-    "list_files": lambda client, _: list(
-        client.list_files(options=ListOptions(deadline_seconds=1))
-    ),
+    "list_files": lambda client, _: list(client.list_files(options=BRIEFLY)),
     "iter_bytes": lambda client, place: client.iter_bytes(place, options=SOON),
     "open_file": lambda client, place: client.open_file(place, options=SOON),
 }
@@ -211,7 +209,7 @@ def test_the_usual_deadline_is_for_a_signed_url(
     make_client: MakeClient, agent: AgentInTest, gate: Gate, through: Client
 ) -> None:
     reference = through.upload_file(b"x")
-    hasty = make_client(agent, supabase_url=gate.url, deadline_seconds=1)
+    hasty = make_client(agent, supabase_url=gate.url, deadline_seconds=3)
     assert hasty.agent_id, "signed in"
     not_taken(gate, lambda _passing: True)
     job = Job(lambda: hasty.signed_url(reference))

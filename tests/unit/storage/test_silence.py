@@ -110,9 +110,12 @@ def test_a_body_that_is_taken_in_the_end(
 
 
 def test_the_answer_to_what_was_sent_is_heard(
-    server: ScriptedServer, limited: Callable[[Deadline], ObjectStore]
+    server: ScriptedServer,
+    limited: Callable[[Deadline], ObjectStore],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It is on its way when the call is called off: without it the part would be sent twice."""
+    monkeypatch.setattr(sockets, "PATIENCE_SECONDS", ENOUGH)
     deadline = Deadline()
 
     def late(request: Request, connection: socket.socket) -> bool | None:
