@@ -95,18 +95,24 @@ class Fleet:
         """Send the request, confirmed by the broker, and return its id.
 
         Raises FleetUnavailable when the broker cannot be reached, NotSignedIn, AccessDenied,
-        and what the deadline raises: the request may be done all the same then.
+        and what the deadline raises: where the broker is silent, the request may be done then.
         """
         send = partial(self._send, verb, arguments, options, task_id or str(uuid4()))
         if deadline is None:
-            return send()
+            return send(lambda: None)
         with Crew(deadline) as crew:  # nothing else ends a wait for a silent broker
-            return crew.result(partial(copy_context().run, send))
+            return crew.result(partial(copy_context().run, send, crew.check))
 
     def _send(
-        self, verb: str, arguments: tuple[Any, ...], options: dict[str, Any], task_id: str
+        self,
+        verb: str,
+        arguments: tuple[Any, ...],
+        options: dict[str, Any],
+        task_id: str,
+        check: Callable[[], None],
     ) -> str:
         headers = {TOKEN_HEADER: self._token()}
+        check()  # to sign in may have taken longer than the call
         if trace := current_trace():
             headers[TRACE_HEADER] = trace
         key = CONTROL if verb in _AT_ONCE else REQUESTS

@@ -21,7 +21,9 @@ def own(fd: int) -> int:
 
 
 def let_go(fd: int) -> None:
-    """Unlock and close it."""
+    """Unlock and close it, unless that was done: in a child the number may be another file's."""
+    if fd not in _owned:
+        return
     with suppress(OSError):  # a file system without locks
         # A child that is being forked may have it open too: closing would not unlock it.
         fcntl.flock(fd, fcntl.LOCK_UN)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from uuid import UUID, uuid4
 
 from argosy.broker import NotTaken, publisher
+from argosy.direct.call import last_words
 from argosy.envelope import SCHEMA
 from argosy.errors import Error, InvalidRequest
 from argosy.fetch import LocalFile
@@ -192,11 +193,12 @@ class _Draft:
 
     def forget(self) -> None:
         """Leave nothing of a message that was not sent; what cannot be removed now, expires."""
+        fleet, deadline = self._client._fleet, last_words()
         with suppress(Error):
             if self.may_be_pinned:
-                self._client._fleet.send("unpin", str(self.id))
+                fleet.send("unpin", str(self.id), deadline=deadline)
             for reference in self._uploaded:
-                self._client._fleet.send("delete", reference.document())
+                fleet.send("delete", reference.document(), deadline=deadline)
 
     def _upload(self, attachment: Any, options: UploadOptions) -> FileReference:
         reference = self._client.upload_file(attachment, options=options)

@@ -65,7 +65,8 @@ class Destination:
         is_lasting = fd is not None
         if fd is None:
             name = f".argosy-{secrets.token_hex(16)}.part"
-            fd = os.open(name, _WRITE | os.O_EXCL, 0o666, dir_fd=self.folder)  # the umask decides
+            # The umask decides who may read it.
+            fd = own(os.open(name, _WRITE | os.O_EXCL, 0o666, dir_fd=self.folder))
         partial = Partial(self, name, fd, is_lasting=is_lasting)
         try:
             yield partial

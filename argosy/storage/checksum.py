@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from argosy.storage.body import BLOCK_BYTES, read_range
 
+EMPTY_MD5 = hashlib.md5(b"", usedforsecurity=False).hexdigest()
 AHEAD = 4
 """Blocks by which SHA-256 may be ahead of the slower MD5: it need not be woken for each."""
 

@@ -24,7 +24,7 @@ from argosy.errors import (
 )
 from argosy.storage import documents, metadata, traits
 from argosy.storage.body import Body, BytesBody
-from argosy.storage.checksum import etag_agrees, plain_etag
+from argosy.storage.checksum import EMPTY_MD5, etag_agrees, plain_etag
 from argosy.storage.documents import PendingUpload, StoredPart
 from argosy.storage.reading import Reading, length_of
 from argosy.storage.retry import RetryPolicy
@@ -181,9 +181,12 @@ class ObjectStore:
         """
         call = Call("look at", "HEAD", bucket, key)
         headers = self._ask(call).headers
+        etag = plain_etag(headers.get("etag", ""))
+        # Of an empty object many a Storage leaves the length out.
+        is_empty = etag == EMPTY_MD5 and "content-length" not in headers
         return ObjectHead(
-            size=length_of(call, headers),
-            etag=plain_etag(headers.get("etag", "")),
+            size=0 if is_empty else length_of(call, headers),
+            etag=etag,
             content_type=headers.get("content-type", ""),
             metadata=metadata.from_headers(headers),
             last_modified=_date(headers.get("last-modified", "")),

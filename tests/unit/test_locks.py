@@ -98,3 +98,18 @@ def test_a_file_that_the_disk_does_not_take_into_the_cache_stays_open_nowhere(
     monkeypatch.setattr(os, "ftruncate", fail)
     assert cache.begin(MIB) is None
     assert locks._owned == before
+
+
+def test_a_child_does_not_close_what_has_the_number_of_its_parents_file(tmp_path: Path) -> None:
+    """It unwinds, as its parent will: the parent's file was closed in it as it began."""
+    fd = locks.own(os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT))
+    child = os.fork()
+    if not child:
+        try:
+            other = os.open(tmp_path, os.O_RDONLY)
+            locks.let_go(fd)
+            os._exit(0 if other == fd and os.fstat(other) else 2)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    locks.let_go(fd)

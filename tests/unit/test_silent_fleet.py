@@ -10,7 +10,7 @@ import pytest
 from argosy import fleet
 from argosy.deadline import Deadline
 from argosy.direct.crew import Job
-from argosy.errors import DeadlineExceeded
+from argosy.errors import DeadlineExceeded, TransferCancelled
 from argosy.fleet import Fleet
 from argosy.settings import AgentSettings
 
@@ -39,4 +39,14 @@ def test_a_call_ends_at_its_deadline(silent: Fleet, call: str) -> None:
     job = Job(lambda: CALLS[call](silent))
     assert job.done.wait(20), "it waits for a silent server"
     with pytest.raises(DeadlineExceeded):
+        job.result()
+
+
+def test_what_is_called_off_while_it_signs_in_is_not_sent(silent: Fleet) -> None:
+    """Else the request would be done after its caller was told that it was not."""
+    deadline = Deadline()
+    silent._token = lambda: deadline.cancel() or "token"  # type: ignore[func-returns-value]
+    job = Job(lambda: silent._send("usage", (), {}, "some-id", deadline.check))
+    assert job.done.wait(20), "it waits for a silent broker"
+    with pytest.raises(TransferCancelled):
         job.result()

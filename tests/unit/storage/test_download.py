@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from argosy import errors
+from argosy.storage.checksum import EMPTY_MD5
 from argosy.storage.s3 import ObjectStore
 
 from .scripted import ScriptedServer, Step, answer, refuse, reset, send_head, serve
@@ -191,6 +192,19 @@ def test_head_without_a_length_is_no_empty_object(
     server.script(without_length)
     with pytest.raises(errors.StorageUnavailable, match=r"look at b/k: .* does not say how long"):
         store.head("b", "k")
+
+
+def test_head_of_an_empty_object_may_leave_out_its_length(
+    server: ScriptedServer, store: ObjectStore
+) -> None:
+    """As Storage did for long; its ETag says that there is nothing."""
+
+    def without_length(request, connection):
+        headers = {"etag": f'"{EMPTY_MD5}"', "last_modified": "Sun, 22 Nov 2026 10:00:00 GMT"}
+        send_head(connection, 200, None, headers)
+
+    server.script(without_length)
+    assert store.head("b", "k").size == 0
 
 
 @pytest.mark.parametrize(
