@@ -19,7 +19,7 @@ from argosy.storage import pool, traits
 from argosy.storage.checksum import plain_etag
 from argosy.storage.metadata import decode_value
 from argosy.storage.retry import RetryPolicy
-from argosy.storage.sockets import heeding
+from argosy.storage.waits import heeding
 from argosy.storage.wire import checked_key
 
 if TYPE_CHECKING:

@@ -1,11 +1,8 @@
-"""Reads connections in larger pieces than the HTTP library asks for, and lets them be called off.
+"""Reads connections in larger pieces than the HTTP library asks for, in waits that can end.
 
 It asks for 64 KiB at a time, and each piece costs a system call, a way through its parser and
 our code, and a write to the disk. Pieces of 256 KiB halve the processor time of a download and
 still fit into the processor's cache; larger ones gain nothing more.
-
-A thread that waits for a silent server cannot be woken: it wakes by itself, now and then, and
-asks whether anybody still waits for what it does.
 """
 
 from __future__ import annotations
@@ -14,38 +11,18 @@ import math
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Iterable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import httpcore
 import httpx
 
-from argosy.storage.retry import RetryPolicy
+from argosy.storage.waits import heeded, in_short_waits
 
-T = TypeVar("T")
 READ_BYTES = 256 * 1024
-LOOK_SECONDS = 0.1
-"""How often a thread that waits looks whether it is called off."""
 PATIENCE_SECONDS = 1.0
 """How long an answer is waited for all the same: without it what was sent is sent again."""
-
-_heeded: ContextVar[RetryPolicy | None] = ContextVar("heeded", default=None)
-
-
-@contextmanager
-def heeding(policy: RetryPolicy) -> Iterator[None]:
-    """Within it, what this thread sends and receives ends with what `policy.check` raises.
-
-    Not to be left, and gone on with by another thread, in between.
-    """
-    before = _heeded.set(policy)
-    try:
-        yield
-    finally:
-        _heeded.reset(before)
 
 
 def widen(client: httpx.Client) -> httpx.Client:
@@ -91,7 +68,10 @@ class _WideBackend(httpcore.NetworkBackend):
 
 
 class _WideStream(httpcore.NetworkStream):
-    """A connection that gives `READ_BYTES` at a time where it has so many."""
+    """A connection that gives `READ_BYTES` at a time where it has so many.
+
+    What a thread does on it ends as the thread's policy says: see `heeding`.
+    """
 
     def __init__(self, stream: httpcore.NetworkStream) -> None:
         self._stream = stream
@@ -100,7 +80,7 @@ class _WideStream(httpcore.NetworkStream):
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         receive = partial(self._stream.read, max(max_bytes, READ_BYTES))
-        if (policy := _heeded.get()) is None:
+        if (policy := heeded()) is None:
             return receive(timeout)
 
         def look() -> None:
@@ -108,17 +88,17 @@ class _WideStream(httpcore.NetworkStream):
                 policy.check()
 
         look()  # an answer that drips is never waited for
-        return _in_short_waits(receive, timeout, look)
+        return in_short_waits(receive, timeout, look)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        policy = _heeded.get()
+        policy = heeded()
         if policy is None or self._socket is None:
             self._stream.write(buffer, timeout)
         else:
             left = memoryview(buffer)
             while left:
                 send = partial(_send, self._socket, left)
-                left = left[_in_short_waits(send, timeout, policy.check) :]
+                left = left[in_short_waits(send, timeout, policy.check) :]
         self._written = time.monotonic()
 
     def close(self) -> None:
@@ -152,17 +132,3 @@ def _send(to: socket.socket, content: memoryview, timeout: float) -> int:
         raise httpcore.WriteTimeout(error) from error
     except OSError as error:
         raise httpcore.WriteError(error) from error
-
-
-def _in_short_waits(
-    step: Callable[[float], T], timeout: float | None, look: Callable[[], object]
-) -> T:
-    """What a step gives that may be tried again when it has waited in vain."""
-    end = math.inf if timeout is None else time.monotonic() + timeout
-    while True:
-        try:
-            return step(max(min(LOOK_SECONDS, end - time.monotonic()), 0.001))
-        except httpcore.TimeoutException:
-            if time.monotonic() >= end:
-                raise
-            look()

@@ -17,7 +17,7 @@ from argosy.storage import pool, traits
 from argosy.storage.body import BLOCK_BYTES, Body, BytesBody
 from argosy.storage.retry import RetryPolicy
 from argosy.storage.signing import Endpoint, SessionSignature
-from argosy.storage.sockets import heeding
+from argosy.storage.waits import heeding
 
 _LARGEST_ANSWER = 4 * 1024 * 1024
 """Bytes of XML that are read into memory; a page of 1,000 uploads takes about 500 KB."""

@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from argosy.storage import pool
 from argosy.storage.retry import RetryPolicy
 from argosy.storage.s3 import ObjectStore
-from argosy.storage.sockets import READ_BYTES, heeding, widen
+from argosy.storage.sockets import READ_BYTES, widen
+from argosy.storage.waits import heeding
 
 from .scripted import Request, ScriptedServer, send_head, serve
 
