@@ -36,7 +36,7 @@ class AsyncBaseClient(AsyncClosing):
         subscribers: Seq[Subscriber] = (),
     ) -> None:
         self._client = Client(settings, agent=agent, key=key, subscribers=subscribers)
-        self._threads = ThreadPoolExecutor(CALLS, thread_name_prefix="argosy")
+        self._threads = _new_threads()
 
     @property
     def settings(self) -> AgentSettings:
@@ -44,8 +44,12 @@ class AsyncBaseClient(AsyncClosing):
         return self._client.settings
 
     async def close(self) -> None:
-        """Give back the connections to the broker, once every call has ended."""
-        await asyncio.to_thread(self._threads.shutdown)
+        """Give back the connections to the broker, once every call has ended.
+
+        As with `Client`, a call after it makes new ones.
+        """
+        threads, self._threads = self._threads, _new_threads()
+        await asyncio.to_thread(threads.shutdown)
         self._client.close()
 
     async def agent_id(self) -> UUID:
@@ -93,3 +97,8 @@ class AsyncBaseClient(AsyncClosing):
         finally:
             if close := getattr(iterator, "close", None):
                 await self._run(close)
+
+
+def _new_threads() -> ThreadPoolExecutor:
+    """They start as they are needed."""
+    return ThreadPoolExecutor(CALLS, thread_name_prefix="argosy")

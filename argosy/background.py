@@ -37,8 +37,9 @@ class Background(BaseClient):
 
         `wait` gives the reference: with `process="auto"` once the fleet has done what the
         file's type calls for. The options `part_size` and `parallel` are the fleet's own to
-        choose here. Raises FleetUnavailable when the broker cannot be reached, and
-        SourceOutsideSpool where the agent has ARGOSY_SPOOL and the file is elsewhere.
+        choose here; `deadline_seconds` is for the request. Raises FleetUnavailable when the
+        broker cannot be reached, DeadlineExceeded when it is silent (it may have the request
+        then), and SourceOutsideSpool where the agent has ARGOSY_SPOOL and the file is elsewhere.
         """
         options = options or UploadOptions()
         place = Path(path).absolute()
@@ -54,7 +55,8 @@ class Background(BaseClient):
             process=options.process,
             priority=options.priority,
         )
-        transfer = UUID(self._fleet.send("upload", str(place), **wanted))
+        deadline = self._deadline(options.deadline_seconds)
+        transfer = UUID(self._fleet.send("upload", str(place), deadline=deadline, **wanted))
         self._sent.note(transfer, options.name or place.name, options.bucket or "")
         return transfer
 
@@ -84,7 +86,9 @@ class Background(BaseClient):
             metadata=dict(metadata or {}),
             priority=options.priority,
         )
-        transfer = UUID(self._fleet.send("upload_many", [*map(str, places)], **wanted))
+        deadline = self._deadline(options.deadline_seconds)
+        sent = self._fleet.send("upload_many", [*map(str, places)], deadline=deadline, **wanted)
+        transfer = UUID(sent)
         self._sent.note(transfer, f"{len(places)} files", options.bucket or "", kind="batch")
         return transfer
 
@@ -148,7 +152,7 @@ class Background(BaseClient):
         InvalidState for one that did not fail, or is done over again already.
         """
         deadline = self._deadline(usual=ANSWER_SECONDS)
-        anew = self._fleet.send("retry", str(transfer_id_of(transfer)))
+        anew = self._fleet.send("retry", str(transfer_id_of(transfer)), deadline=deadline)
         while True:
             try:
                 return Status.parse(self._fleet.ask("status", anew, deadline=deadline))

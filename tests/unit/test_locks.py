@@ -108,7 +108,7 @@ def test_a_child_does_not_close_what_has_the_number_of_its_parents_file(tmp_path
         try:
             os.dup2(os.open(tmp_path, os.O_RDONLY), fd)
             locks.let_go(fd)
-            os._exit(0 if os.path.samestat(os.fstat(fd), os.stat(tmp_path)) else 2)
+            os._exit(0 if os.path.samestat(os.fstat(fd), tmp_path.stat()) else 2)
         finally:
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

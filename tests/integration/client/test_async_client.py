@@ -50,6 +50,15 @@ def test_round_trip(run: Run[None], tmp_path: Path) -> None:
     run(work)
 
 
+def test_a_closed_client_begins_anew(run: Run[None]) -> None:
+    async def work(client: AsyncClient) -> None:
+        reference = await client.upload_file(b"before")
+        await client.close()
+        await client.delete_file(reference)
+
+    run(work)
+
+
 def test_many_at_once(run: Run[None]) -> None:
     async def work(client: AsyncClient) -> None:
         contents = [os.urandom(1000) for _ in range(50)]

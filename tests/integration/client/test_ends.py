@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
+from uuid import uuid4
 
 import pytest
 
@@ -216,3 +218,25 @@ def test_the_usual_deadline_is_for_a_signed_url(
     assert job.done.wait(ENOUGH), "it waits for a silent server"
     with pytest.raises(DeadlineExceeded):
         job.result()
+
+
+SENT: dict[str, Callable[[Client, Path], object]] = {
+    "upload_later": lambda client, path: client.upload_later(path),
+    "upload_many_later": lambda client, path: client.upload_many_later([path]),
+    "retry": lambda client, _: client.retry(uuid4()),
+}
+
+
+@pytest.mark.parametrize("request_", SENT)
+def test_the_usual_deadline_is_for_a_silent_broker(
+    make_client: MakeClient, agent: AgentInTest, tmp_path: Path, request_: str
+) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+    with socket.create_server(("127.0.0.1", 0)) as broker:
+        url = f"amqp://127.0.0.1:{broker.getsockname()[1]}//"
+        hasty = make_client(agent, broker_url=url, deadline_seconds=1)
+        assert hasty.agent_id, "signed in"
+        job = Job(lambda: SENT[request_](hasty, tmp_path / "file"))
+        assert job.done.wait(ENOUGH), "it waits for a silent broker"
+        with pytest.raises(DeadlineExceeded):
+            job.result()
