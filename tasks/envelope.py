@@ -84,6 +84,10 @@ OPTIONS = frozenset(
     }
 )
 """Options that Celery itself gives a chained task, and those that say where it goes."""
+TEXTS = ("queue", "exchange", "routing_key", "task_id", "reply_to")
+LONGEST_TEXT = 255
+"""Bytes: what AMQP takes of each of them."""
+HIGHEST_PRIORITY = 255
 
 RESERVED_HEADERS = frozenset(
     {
@@ -183,19 +187,35 @@ def _check_options(options: dict[str, Any]) -> None:
     """Raise InvalidRequest where the fleet would publish what the sender itself may not."""
     if unknown := options.keys() - OPTIONS:
         raise InvalidRequest(f"A chained task has an option {min(unknown)[:80]!r}: leave it out.")
+    if not _can_be_written(options):
+        raise InvalidRequest(
+            f"A chained task has a priority of 0 to {HIGHEST_PRIORITY}, and a queue and an id that "
+            f"are texts of at most {LONGEST_TEXT} bytes."
+        )
     queue = options.get("queue") or ""
     fits = (
-        isinstance(queue, str)
-        and (queue in (REQUESTS, CONTROL) or not queue.startswith(FLEETS))
+        (queue in (REQUESTS, CONTROL) or not queue.startswith(FLEETS))
         and "pidbox" not in queue
         and options.get("exchange") in (None, "", REQUESTS)
         and not options.get("declare")
         and isinstance(options.get("headers", {}), dict)
-        and isinstance(options.get("task_id", ""), str | None)
     )
     if not fits:
         raise InvalidRequest("A chained task goes to a queue of the agent's own, by its name.")
     _check_headers(options.get("headers", {}))
+
+
+def _can_be_written(options: dict[str, Any]) -> bool:
+    """Whether the broker's protocol has room for it: else its publishing would fail."""
+    texts, priority = (options.get(name) for name in TEXTS), options.get("priority")
+    if priority is not None and not isinstance(priority, int):
+        return False
+    short = all(text is None or _is_short(text) for text in texts)
+    return short and 0 <= (priority or 0) <= HIGHEST_PRIORITY
+
+
+def _is_short(text: Any) -> bool:
+    return isinstance(text, str) and len(text.encode()) <= LONGEST_TEXT
 
 
 def _check_headers(headers: dict[str, Any]) -> None:

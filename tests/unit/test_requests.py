@@ -390,3 +390,31 @@ def test_what_has_a_kind_and_no_name_is_no_signature(kind: str, name: dict[str, 
     ):
         with pytest.raises(InvalidRequest, match="no Celery signature"):
             check_signatures(carried)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("priority", value) for value in ("x", -1, 256, 1.0, [1], {})),
+        *(("task_id", value) for value in ("x" * 256, ["x"], 7)),
+        *(("queue", value) for value in ("x" * 256, "ö" * 128, 7, {})),
+        *(("reply_to", value) for value in ("x" * 256, {})),
+        *(("routing_key", value) for value in ("x" * 256, {})),
+    ],
+)
+def test_an_option_that_the_broker_has_no_room_for(name: str, value: Any) -> None:
+    """Once the file is there, it would be too late to say so."""
+    link = {"task": "mine.x", "args": [], "kwargs": {}, "options": {name: value}}
+    with pytest.raises(InvalidRequest):
+        check_signatures({"link": [link]})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"priority": 255, "queue": "x" * 255, "task_id": None},
+        {"priority": None, "queue": None, "exchange": "", "routing_key": None, "reply_to": "r"},
+    ],
+)
+def test_options_that_it_has_room_for(options: dict[str, Any]) -> None:
+    check_signatures({"link": [{"task": "mine.x", "args": [], "kwargs": {}, "options": options}]})
