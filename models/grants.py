@@ -24,6 +24,9 @@ from models.transfer import Transfer
 
 ROLE_PREFIX = "role:"
 """`role:reader` names every agent of a role, `agent-b` one agent."""
+MADE, REVOKED = "grant.made", "grant.revoked"
+"""Events; their detail names the `grantee`."""
+_GRANTEE = Event.detail["grantee"].astext
 _WHILE_ACCEPTED = timedelta(hours=1)
 """The grants of a request are made in the transaction in which it is accepted."""
 
@@ -174,14 +177,29 @@ def _told(agent_id: UUID | None, role: str | None) -> str:
 
 
 def asked_with(session: Session, transfer: Transfer) -> Sequence[str]:
-    """The names with whom a transfer's own request shared its file: grants go when it fails."""
+    """The names with whom a transfer's own request shared its file: grants go when it fails.
+
+    Not those from whom it was taken back since, unless it was given to them anew.
+    """
     query = (
-        select(Event.detail["grantee"].astext)
-        .where(Event.agent_id == transfer.agent_id, Event.name == "grant.made")
+        select(_GRANTEE)
+        .where(Event.agent_id == transfer.agent_id, Event.name == MADE)
         .where(Event.request_id == str(transfer.id), Event.at >= transfer.created_at)
         .where(Event.at < transfer.created_at + _WHILE_ACCEPTED)
     )
-    return sorted(set(session.scalars(query)))
+    return sorted(set(session.scalars(query)) & _given_at_last(session, transfer))
+
+
+def _given_at_last(session: Session, transfer: Transfer) -> set[str]:
+    """The names of whom the audit's last word about this file is that it was given to them."""
+    last_word = (
+        select(_GRANTEE, Event.name)
+        .distinct(_GRANTEE)
+        .where(Event.object == f"{transfer.bucket}/{transfer.object_name}")
+        .where(Event.name.in_((MADE, REVOKED)), Event.at >= transfer.created_at)
+        .order_by(_GRANTEE, Event.id.desc())
+    )
+    return {grantee for grantee, word in session.execute(last_word) if word == MADE}
 
 
 def granted_on(session: Session, *, bucket: str, path: str) -> Sequence[str]:

@@ -49,7 +49,12 @@ REQUESTS = "argosy.requests"  # also in tasks.messages, which imports this one's
 CONTROL = "argosy.control"  # the same
 FLEETS = ("argosy.", "celeryev", MESSAGES)
 """How queues begin that are no agent's to have its own tasks in."""
-CANVAS = frozenset({"group", "chord", "chain"})
+CANVAS = {"group": ("tasks",), "chain": ("tasks",), "chord": ("header", "body")}
+"""Signatures that hold others, and the arguments in which they do."""
+FOLLOWING = ("chain", "chord", "link", "link_error")
+"""Options that hold signatures, and fields of a request."""
+KEYS = frozenset({"task", "args", "kwargs", "options", "subtask_type", "immutable", "chord_size"})
+"""Of a signature. Of a chord Celery takes any other for an option."""
 OPTIONS = frozenset(
     {
         "queue",
@@ -79,6 +84,10 @@ OPTIONS = frozenset(
     }
 )
 """Options that Celery itself gives a chained task, and those that say where it goes."""
+TEXTS = ("queue", "exchange", "routing_key", "task_id", "reply_to")
+LONGEST_TEXT = 255
+"""Bytes: what AMQP takes of each of them."""
+HIGHEST_PRIORITY = 255
 
 RESERVED_HEADERS = frozenset(
     {
@@ -125,57 +134,88 @@ def check_signatures(carried: dict[str, Any]) -> None:
 
     Raises InvalidRequest if one is a task of the fleet's own, or no signature at all.
     """
-    for field in ("chain", "link", "link_error"):
-        if not all(_is_signature(element) for element in carried.get(field) or ()):
-            raise InvalidRequest(f"What is in {field} is no list of Celery signatures.")
+    for field in FOLLOWING:
+        if not all(map(_is_sound, _each(carried.get(field)))):
+            raise InvalidRequest(f"What is in {field} is no Celery signature.")
     for signature in signatures_in(carried):
         name = signature["task"]
         if name.startswith("transfer.") and name not in FACE:
             raise InvalidRequest(f"Task {name} is the fleet's own and cannot be chained.")
         if not signature.keys() & {"options", "subtask_type"} and not name.startswith("celery."):
             continue  # somebody's data: it only has a key of that name
-        if not _is_sound(signature):
+        if not (_is_sound(signature) and all(map(_is_sound, _held_by(signature)))):
             raise InvalidRequest(f"What is chained as {name[:80]!r} is no Celery signature.")
         _check_options(signature["options"])
         signature["options"].get("headers", {}).pop(TOKEN_HEADER, None)
 
 
-def _is_signature(element: Any) -> bool:
-    return isinstance(element, dict) and isinstance(element.get("task"), str) and _is_sound(element)
-
-
-def _is_sound(signature: dict[str, Any]) -> bool:
+def _is_sound(signature: Any) -> bool:
     """Whether Celery can send it: else a transfer that is done would end in an error of Celery's.
 
     Of Celery's own tasks only those that stand for a group, a chord or a chain: the
-    others would run in the fleet's process whatever their arguments name.
+    others would run in the fleet's process whatever their arguments name. What it holds is
+    looked at by itself.
     """
-    parts = (("args", list), ("kwargs", dict), ("options", dict))
+    parts = (("task", str), ("args", list), ("kwargs", dict), ("options", dict))
+    if not isinstance(signature, dict) or not signature.keys() <= KEYS:
+        return False
     if not all(isinstance(signature.get(name), kind) for name, kind in parts):
         return False
     name, kind = signature["task"], signature.get("subtask_type")
     if name.startswith("celery."):
-        return kind in CANVAS and name == f"celery.{kind}"
+        return isinstance(kind, str) and kind in CANVAS and name == f"celery.{kind}"
     return kind is None
+
+
+def _held_by(signature: dict[str, Any]) -> Iterator[Any]:
+    """All that Celery makes signatures of, whatever it is: it sends what has a kind and no name."""
+    inner = CANVAS.get(str(signature.get("subtask_type")), ())
+    named = [(signature["options"], name) for name in FOLLOWING]
+    for where, name in [*named, *((signature["kwargs"], name) for name in inner)]:
+        yield from _each(where.get(name))
+
+
+def _each(held: Any) -> Iterator[Any]:
+    """Celery takes one signature for a list with one in it."""
+    if isinstance(held, list | tuple):
+        yield from held
+    elif held is not None:
+        yield held
 
 
 def _check_options(options: dict[str, Any]) -> None:
     """Raise InvalidRequest where the fleet would publish what the sender itself may not."""
     if unknown := options.keys() - OPTIONS:
         raise InvalidRequest(f"A chained task has an option {min(unknown)[:80]!r}: leave it out.")
+    if not _can_be_written(options):
+        raise InvalidRequest(
+            f"A chained task has a priority of 0 to {HIGHEST_PRIORITY}, and a queue and an id that "
+            f"are texts of at most {LONGEST_TEXT} bytes."
+        )
     queue = options.get("queue") or ""
     fits = (
-        isinstance(queue, str)
-        and (queue in (REQUESTS, CONTROL) or not queue.startswith(FLEETS))
+        (queue in (REQUESTS, CONTROL) or not queue.startswith(FLEETS))
         and "pidbox" not in queue
         and options.get("exchange") in (None, "", REQUESTS)
         and not options.get("declare")
         and isinstance(options.get("headers", {}), dict)
-        and isinstance(options.get("task_id", ""), str | None)
     )
     if not fits:
         raise InvalidRequest("A chained task goes to a queue of the agent's own, by its name.")
     _check_headers(options.get("headers", {}))
+
+
+def _can_be_written(options: dict[str, Any]) -> bool:
+    """Whether the broker's protocol has room for it: else its publishing would fail."""
+    texts, priority = (options.get(name) for name in TEXTS), options.get("priority")
+    if priority is not None and not isinstance(priority, int):
+        return False
+    short = all(text is None or _is_short(text) for text in texts)
+    return short and 0 <= (priority or 0) <= HIGHEST_PRIORITY
+
+
+def _is_short(text: Any) -> bool:
+    return isinstance(text, str) and len(text.encode()) <= LONGEST_TEXT
 
 
 def _check_headers(headers: dict[str, Any]) -> None:

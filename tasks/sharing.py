@@ -12,10 +12,10 @@ from sqlalchemy.orm import Session
 from argosy.errors import AccessDenied, BucketNotFound, InvalidRequest, ObjectNotFound
 from argosy.naming import derived_folder, is_derived
 from argosy.reference import FileReference
-from models import FILES, Access, Agent, Bucket, Role, Transfer
+from models import FILES, Access, Agent, Bucket, Role, State, Transfer
 from models.access import sees
 from models.following import COMPRESSED, derivative_at
-from models.grants import Grantee, find_grantees, grant, granted_on, revoke
+from models.grants import MADE, REVOKED, Grantee, find_grantees, grant, granted_on, revoke
 from models.transitions import record
 from tasks.kept import file_id, what_became_of
 from tasks.requests import Place
@@ -52,17 +52,24 @@ def share(
             transfer_id=transfer.id if transfer else None,
         )
         detail = {"grantee": grantee.name, "access": access, "ends": str(ends) if ends else None}
-        _note(session, "grant.made", agent, place, request_id, detail)
+        _note(session, MADE, agent, place, request_id, detail)
 
 
 def unshare(
     session: Session, agent: Agent, place: Place, names: Sequence[str], *, request_id: UUID
 ) -> None:
-    """Take every access to exactly this object or folder from others. Raises as `share` does."""
+    """Take every access to exactly this object or folder from others. Raises as `share` does.
+
+    Of a transfer that came to nothing the grants are gone, and a retry would make them anew:
+    there it is noted of all of them.
+    """
     place = file_behind(session, place)
     grantees = grantees_of(session, agent, place, names)
-    for name in revoke(session, grantees, bucket=place.bucket, path=place.path):
-        _note(session, "grant.revoked", agent, place, request_id, {"grantee": name})
+    had = revoke(session, grantees, bucket=place.bucket, path=place.path)
+    transfer = file_of(session, place)
+    failed = transfer is not None and transfer.state in (State.FAILED, State.CANCELLED)
+    for name in [one.name for one in grantees] if failed else had:
+        _note(session, REVOKED, agent, place, request_id, {"grantee": name})
 
 
 def require_there(session: Session, agent: Agent, place: Place) -> None:
@@ -162,7 +169,7 @@ def let_read(
         "access": Access.READ,
         "ends": str(ends) if ends else None,
     }
-    _note(session, "grant.made", agent, place, request_id, detail)
+    _note(session, MADE, agent, place, request_id, detail)
 
 
 def _require_own(agent: Agent, place: Place) -> None:

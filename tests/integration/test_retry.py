@@ -211,6 +211,43 @@ def test_a_cancelled_transfer_is_done_over_again(
     assert not deployment.unfinished_uploads(captain.agent)
 
 
+def test_who_was_given_nothing_any_more_is_given_nothing_again(
+    deployment: Deployment, captain: Captain, spool: Path
+) -> None:
+    """What its agent has taken back since it asked stays so, before the failure and after it."""
+    early, late, kept = (deployment.add_agent().name for _ in range(3))
+    limit_agent(deployment.settings, captain.agent.name, bytes_per_second=MB)
+    source = deployment.make_file("large.bin", 120 * MB)
+    result = captain.upload(source, share_with=[early, late, kept])
+    until(lambda: _has_row(deployment, result.id), what="a transfer that has begun")
+    row = deployment.transfer(result.id)
+    place = {"bucket": row.bucket, "path": row.object_name}
+
+    def unshare(name: str) -> None:
+        take = transfer.unshare.apply_async((place, [name]), headers=captain.headers)
+        take.get(timeout=RESULT_SECONDS)
+
+    unshare(early)
+    transfer.cancel.apply_async((result.id,), headers=captain.headers).get(timeout=RESULT_SECONDS)
+    until(lambda: deployment.transfer(result.id).cleaned_at, what="the cleaning up")
+    unshare(late)
+    anew = captain.retry(result.id)
+    until(lambda: _has_row(deployment, anew.id), what="the retry")
+    assert _readers(deployment, anew.id) == {kept}
+
+
+def _has_row(deployment: Deployment, transfer_id: str) -> bool:
+    return bool(deployment.query("SELECT 1 FROM argosy.transfers WHERE id = :id", id=transfer_id))
+
+
+def _readers(deployment: Deployment, transfer_id: str) -> set[str]:
+    query = (
+        "SELECT a.name FROM argosy.grants g JOIN argosy.agents a ON a.id = g.agent_id "
+        "WHERE g.transfer_id = :id"
+    )
+    return {row.name for row in deployment.query(query, id=transfer_id)}
+
+
 def test_an_admin_retries_for_the_agent(
     deployment: Deployment, captain: Captain, spool: Path
 ) -> None:

@@ -225,3 +225,61 @@ def test_a_failure_that_names_no_queue_is_told_in_the_senders_inbox(
 ) -> None:
     assert _ask(deployment, sender, ["/nowhere"], errbacks=[_note()]) == "source_outside_spool"
     assert inbox.get(timeout=RESULT_SECONDS).headers["task"] == "somebody.note"
+
+
+# What is no signature by its name, and one by its kind
+
+
+def _nameless(kind: str, options: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+    """A signature that Celery knows by its kind alone."""
+    return {"args": [], "kwargs": kwargs, "options": options, "subtask_type": kind}
+
+
+def _hidden(to: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Ways to have Celery send a task there though no signature that has a name says so."""
+    note = _note()
+    return {
+        "a chain": _nameless("chain", to, tasks=[note]),
+        "a group": _nameless("group", to, tasks=[note]),
+        "a map": _nameless("xmap", to, task=note, it=[[1]]),
+        "a starmap": _nameless("xstarmap", to, task=note, it=[[1]]),
+        "chunks": _nameless("chunks", to, task=note, it=[[1]], n=1),
+        "a chord": _nameless("chord", to, header=[note], body=note, kwargs={}),
+        "a chain whose name is a number": {"task": 7, **_nameless("chain", to, tasks=[note])},
+        "a chain whose name is a list": {"task": [], **_nameless("chain", to, tasks=[note])},
+        "a chord that says so beside its options": {
+            **_nameless("chord", {}, header=[note], body=note, kwargs={}),
+            **{"task": "celery.chord"},
+            **to,
+        },
+    }
+
+
+def _around(hidden: dict[str, Any], own: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Where it may stand."""
+    group = {"task": "celery.group", "subtask_type": "group"}
+    chain = {"task": "celery.chain", "subtask_type": "chain"}
+    return {
+        "in a group": _note(**group, kwargs={"tasks": [hidden]}),
+        "in a chain": _note(**chain, kwargs={"tasks": [_note(options=own), hidden]}),
+        "behind a task": _note(options={**own, "link": [hidden]}),
+        "behind a task, and no list": _note(options={**own, "link_error": hidden}),
+    }
+
+
+def test_what_is_known_by_its_kind_alone_goes_nowhere(
+    deployment: Deployment, sender: Sender, inbox: SimpleQueue, spool: Path
+) -> None:
+    """Not to another agent's inbox; nor is what is right of it sent to one's own."""
+    workers, other = Workers(deployment), inbox_of(deployment.add_agent().name)
+    source, own = str(deployment.make_file("cargo.bin", 10)), {"queue": inbox.queue.name}
+    ends = {}
+    with _simple_queue(deployment, other) as theirs:
+        for way, hidden in _hidden({"queue": other}).items():
+            for where, rider in _around(hidden, own).items():
+                ends[f"{way} {where}"] = _ask(deployment, sender, [source], callbacks=[rider])
+        assert {name: end for name, end in ends.items() if end != "invalid_request"} == {}
+        assert theirs.qsize() == 0
+    assert inbox.qsize() == 0
+    assert deployment.objects(sender.agent) == []
+    workers.are_unharmed()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
+from celery import Celery, Signature, chain, chord, group
 from hypothesis import given
 from hypothesis import strategies as st
+from kombu.utils import json as kombu_json
 
 from argosy import FileReference
 from argosy.description import OWN_PREFIX
@@ -348,3 +351,70 @@ def test_a_chained_task_may_have_headers_of_its_own() -> None:
     options = {"headers": {"x-trace": "1"}, "queue": "inbox.me"}
     link = {"task": "mine.x", "args": [], "kwargs": {}, "options": options}
     check_signatures({"link": [link]})
+
+
+def _written(canvas: Signature) -> dict[str, Any]:
+    """As Celery writes it in a message."""
+    document: dict[str, Any] = json.loads(kombu_json.dumps(canvas))
+    return document
+
+
+def test_whatever_celery_makes_of_ones_own_tasks_is_taken() -> None:
+    app = Celery(set_as_current=False)
+
+    def note() -> Signature:
+        return app.signature("mine.note", args=({"task": "sweep the floor"},), queue="inbox.me")
+
+    many = group(note(), chain(note(), group(note(), note()), note()))
+    both = chord([note(), many], note() | note())
+    last = note().on_error(note())
+    last.link(both)
+    link = _written(last)
+    for canvas in (many, both, chain(many, note()), chain(note(), both), last):
+        written = _written(canvas)
+        check_signatures({"link": [written], "link_error": written, "chain": [link, written]})
+        check_signatures({"chord": written})
+
+
+@pytest.mark.parametrize("kind", ["group", "chain", "chord", "xmap", "xstarmap", "chunks"])
+@pytest.mark.parametrize("name", [{}, {"task": None}, {"task": 7}, {"task": {"task": "mine.x"}}])
+def test_what_has_a_kind_and_no_name_is_no_signature(kind: str, name: dict[str, Any]) -> None:
+    one = {"task": "mine.x", "args": [], "kwargs": {}, "options": {}}
+    held = {"tasks": [one], "header": [one], "body": one, "task": one, "it": [], "n": 1}
+    bare = {**name, "args": [], "kwargs": held, "options": {}, "subtask_type": kind}
+    around = {"task": "celery.group", "subtask_type": "group", "args": [], "options": {}}
+    for carried in (
+        {"chord": bare},
+        {"link": [{**around, "kwargs": {"tasks": [one, bare]}}]},
+        {"chain": [{**one, "options": {"link_error": bare}}]},
+    ):
+        with pytest.raises(InvalidRequest, match="no Celery signature"):
+            check_signatures(carried)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("priority", value) for value in ("x", -1, 256, 1.0, [1], {})),
+        *(("task_id", value) for value in ("x" * 256, ["x"], 7)),
+        *(("queue", value) for value in ("x" * 256, "ö" * 128, 7, {})),
+        *(("reply_to", value) for value in ("x" * 256, {})),
+        *(("routing_key", value) for value in ("x" * 256, {})),
+    ],
+)
+def test_an_option_that_the_broker_has_no_room_for(name: str, value: Any) -> None:
+    """Once the file is there, it would be too late to say so."""
+    link = {"task": "mine.x", "args": [], "kwargs": {}, "options": {name: value}}
+    with pytest.raises(InvalidRequest):
+        check_signatures({"link": [link]})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"priority": 255, "queue": "x" * 255, "task_id": None},
+        {"priority": None, "queue": None, "exchange": "", "routing_key": None, "reply_to": "r"},
+    ],
+)
+def test_options_that_it_has_room_for(options: dict[str, Any]) -> None:
+    check_signatures({"link": [{"task": "mine.x", "args": [], "kwargs": {}, "options": options}]})
