@@ -340,6 +340,29 @@ def test_what_is_stored_while_its_file_is_deleted_goes_too(
     assert not states(deployment, picture)
 
 
+def test_what_one_size_has_stored_goes_where_the_next_finds_the_file_deleted(
+    deployment: Deployment,
+    sender: Sender,
+    picture: FileReference,
+    fleet: Fleet,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is stored once whoever deletes the file has removed what lay there."""
+    noted, places = Work.place, []
+
+    def deletes(work: Work, one: Any, leaf: str) -> str:
+        places.append(noted(work, one, leaf))
+        deleted(sender, picture)
+        return places[-1]
+
+    monkeypatch.setattr(Work, "place", deletes)
+    step = thumbnailing(fleet.settings, sizes=[32, 64])
+    with pytest.raises(LeaseLost):
+        _make(deployment, picture, step, makers.thumbnail, sender.agent)
+    assert len(places) == 1
+    assert not deployment.objects(sender.agent)
+
+
 def test_a_stray_goes_although_another_step_is_in_the_books(
     deployment: Deployment, sender: Sender, spool: Path, fleet: Fleet
 ) -> None:
