@@ -10,12 +10,12 @@ import os
 import re
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from argosy.cache_entry import opened
+from argosy.cache_entry import opened, size_of
 from argosy.files import write_at
 from argosy.locks import let_go, own
 from argosy.storage.checksum import plain_etag
@@ -136,11 +136,11 @@ class Insertion:
     def _enter(self, fd: int, name: str, books: Books) -> None:
         entry = self._folder / name[:2] / name
         entry.parent.mkdir(mode=0o700, exist_ok=True)
-        with suppress(FileNotFoundError):
-            books.release(entry.lstat().st_size)  # what has the name goes: it may not be sound
+        before = size_of(entry)  # what has the name goes: it may not be sound
         os.fchmod(fd, 0o400)
         os.utime(fd)
         self._path.rename(entry)
+        books.release(before)  # last: after a crash it is too much, never too little
 
     def _remove(self, books: Books) -> None:
         self._path.unlink(missing_ok=True)

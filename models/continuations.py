@@ -162,9 +162,13 @@ def due_continuations(
 def due_assemblies(
     session: Session, *, limit: int, republish_seconds: float
 ) -> Sequence[Continuation]:
-    """First callers of transfers that wait for assembly with nobody at it."""
+    """First callers of transfers that wait for assembly with nobody at it.
+
+    It is the transfer that is marked as sent: the caller is owed nothing before it has ended.
+    """
     late = _due_transfers((State.ASSEMBLING,), limit)
-    return _publish_again(session, _mark_sent(session, late, republish_seconds), republish_seconds)
+    due = _mark_sent(session, late, republish_seconds)
+    return session.scalars(select(Continuation).where(Continuation.task_id.in_(due))).all()
 
 
 def due_plans(session: Session, *, limit: int, republish_seconds: float) -> Sequence[UUID]:
@@ -230,9 +234,7 @@ def _mark_sent(session: Session, late: Select[UUID], republish_seconds: float) -
 
 
 def _publish_again(
-    session: Session,
-    task_ids: Select[UUID] | Sequence[UUID],
-    republish_seconds: float,
+    session: Session, task_ids: Select[UUID], republish_seconds: float
 ) -> Sequence[Continuation]:
     wait = republish_seconds * func.power(2.0, func.least(Continuation.publications, 6))
     return session.scalars(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from uuid import UUID
 
-from sqlalchemy import Uuid, delete, insert, literal, select, update
+from sqlalchemy import ColumnElement, Uuid, delete, insert, literal, select, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
@@ -60,7 +60,11 @@ def inherit_provenance(session: Session, source_id: UUID, heir: Transfer) -> Non
 
 def forget_all(session: Session, transfer_id: UUID) -> Sequence[str]:
     """Take all that was derived of a file out of the books; returns where it may lie."""
-    gone = delete(Derivative).where(Derivative.transfer_id == transfer_id)
+    return _forget(session, Derivative.transfer_id == transfer_id)
+
+
+def _forget(session: Session, which: ColumnElement[bool]) -> Sequence[str]:
+    gone = delete(Derivative).where(which)
     names = session.scalars(
         gone.returning(Derivative.object_name).execution_options(synchronize_session=False)
     )
@@ -73,10 +77,9 @@ def forget_files(session: Session, files: Collection[UUID]) -> None:
     session.execute(gone.execution_options(synchronize_session=False))
 
 
-def forget(session: Session, derivatives: Sequence[UUID]) -> None:
-    """Take derivatives out of the books: their objects are gone."""
-    gone = delete(Derivative).where(Derivative.id.in_(derivatives))
-    session.execute(gone.execution_options(synchronize_session=False))
+def forget(session: Session, derivatives: Sequence[UUID]) -> Sequence[str]:
+    """Take derivatives out of the books: their objects are gone. Returns where they may lie."""
+    return _forget(session, Derivative.id.in_(derivatives))
 
 
 def give_up(session: Session, transfer_id: UUID) -> None:

@@ -10,9 +10,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, Update, and_, bindparam, delete, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Update,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -61,8 +74,9 @@ def grant(
     granted_by: UUID,
     expires_at: datetime | None = None,
     transfer_id: UUID | None = None,
+    sooner: bool = True,
 ) -> None:
-    """Give access, or give what was given another end."""
+    """Give access, or give what was given another end; an earlier one if it may be `sooner`."""
     said = {
         "bucket": bucket,
         "agent_id": grantee.agent_id,
@@ -73,7 +87,11 @@ def grant(
         "transfer_id": transfer_id,
     }
     row = insert(Grant).values([{**said, "path": reached} for reached in _reach(path)])
-    renewed = {name: row.excluded[name] for name in ("granted_by", "expires_at", "transfer_id")}
+    names = ("granted_by", "expires_at", "transfer_id")
+    renewed: dict[str, ColumnElement[Any]] = {name: row.excluded[name] for name in names}
+    if not sooner:
+        is_later = Grant.expires_at > row.excluded.expires_at
+        renewed["expires_at"] = case((is_later, Grant.expires_at), else_=row.excluded.expires_at)
     session.execute(row.on_conflict_do_update(constraint="uq_grants_once", set_=renewed))
 
 
@@ -102,10 +120,14 @@ def _ending() -> Update:
 
 
 def end_later(session: Session, transfer_id: UUID, before: datetime, ends: datetime) -> None:
-    """Have the grants that ended with a file, at `before`, end with it later."""
+    """Have the grants that ended with a file, at `before`, end with it later.
+
+    Those too that a message made to last beyond it: they are for as long as the file is kept.
+    """
     session.execute(
         update(Grant)
-        .where(Grant.transfer_id == transfer_id, Grant.expires_at == before)
+        .where(Grant.transfer_id == transfer_id)
+        .where(Grant.expires_at >= before, Grant.expires_at < ends)
         .values(expires_at=ends)
         .execution_options(synchronize_session=False)
     )

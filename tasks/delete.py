@@ -123,10 +123,11 @@ def _enter(session: Session, task: RequestTask, doomed: Doomed) -> Sequence[str]
     Returns where lies, or will lie, what was begun to be derived meanwhile.
     """
     agent_id, place = task.request.acting_for, doomed.place
-    forget(session, [one.id for one in doomed.derived])
+    late = forget(session, [one.id for one in doomed.derived])
     if sees(session, agent_id, place.bucket, place.path):
         return None
-    late = forget_all(session, doomed.transfer_id) if doomed.transfer_id else ()
+    if doomed.transfer_id:
+        late = [*late, *forget_all(session, doomed.transfer_id)]
     had = readers(session, bucket=place.bucket, path=place.path)
     for path in filter(None, (one.object_name for one in doomed.derived)):
         revoke_all(session, bucket=place.bucket, path=path)
@@ -143,7 +144,8 @@ def _enter(session: Session, task: RequestTask, doomed: Doomed) -> Sequence[str]
     )
     if doomed.transfer_id:
         _bury(session, agent_id, doomed, had)
-    return late
+    removed = {one.object_name for one in doomed.derived}
+    return [path for path in late if path not in removed]
 
 
 def _bury(session: Session, agent_id: UUID, doomed: Doomed, readers: Sequence[str]) -> None:

@@ -58,23 +58,28 @@ def _enter(session: Session, transfer: Transfer) -> list[Derivative]:
 
 
 def _leave_out_the_gone(transfer: Transfer) -> None:
-    """What an earlier try has entered, and what is not there to be copied any more."""
+    """What an earlier try has entered, and what is not there to be copied any more.
 
-    def work(session: Session) -> list[str]:
-        if not still_claimed(session, transfer):
-            raise LeaseLost
-        there = {following.object_for(one, transfer) for one in _followers(session, transfer)}
-        gone = [
-            one
-            for one in of_file(session, transfer.id)
-            if one.object_name and one.object_name not in there
-        ]
-        following.forget(session, [one.id for one in gone])
-        return [one.object_name for one in gone if one.object_name]
-
+    Objects go first: who dies in between leaves the rows by which the next one finds the rest.
+    """
     store = fleet().store_for(transfer.agent_id)
-    for path in fleet().transact(work):
+    gone = fleet().transact(lambda session: _gone(session, transfer))
+    for path in gone.values():
         store.delete(transfer.bucket, path)
+    if gone:
+        fleet().transact(lambda session: following.forget(session, list(gone)))
+
+
+def _gone(session: Session, transfer: Transfer) -> dict[UUID, str]:
+    """Paths by the ids of their rows. Raises LeaseLost."""
+    if not still_claimed(session, transfer):
+        raise LeaseLost
+    there = {following.object_for(one, transfer) for one in _followers(session, transfer)}
+    return {
+        one.id: one.object_name
+        for one in of_file(session, transfer.id)
+        if one.object_name and one.object_name not in there
+    }
 
 
 def _followers(session: Session, transfer: Transfer) -> list[Derivative]:

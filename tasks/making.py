@@ -47,6 +47,8 @@ class Work:
     derivatives: Sequence[Derivative]
     agent_id: UUID
     lease: Lease
+    places: list[str] = field(default_factory=list)
+    """Where something of it is stored, or may be."""
 
     @property
     def store(self) -> ObjectStore:
@@ -75,6 +77,7 @@ class Work:
         self.lease.check()
         if not fleet().transact(lambda session: note_object(session, one, path)):
             raise LeaseLost
+        self.places.append(path)
         return path
 
 
@@ -173,12 +176,10 @@ def _make(
             _note(session, transfer, one, "failed", None, {"code": error.code})
 
     with holding(DerivativeClaim(transfer, claimed, note_failure)) as lease:
-        outputs = maker(Work(transfer, claimed, agent_id, lease), step)
-        try:
+        work = Work(transfer, claimed, agent_id, lease)
+        with _leaving_no_strays(work):
+            outputs = maker(work, step)
             fleet().transact(lambda session: _enter(session, transfer, outputs))
-        except LeaseLost:
-            _remove_strays(transfer, outputs)
-            raise
     log.info("derivative.made", step=step.step, transfer_id=str(transfer.id))
     # After the commit: whoever begins to wait from now on finds it made.
     for continuation in fleet().transact(
@@ -187,17 +188,24 @@ def _make(
         send_continuation(continuation)
 
 
-def _remove_strays(transfer: Transfer, outputs: Sequence[Output]) -> None:
-    """What was stored for a file that was deleted meanwhile would stay for ever.
+@contextmanager
+def _leaving_no_strays(work: Work) -> Iterator[None]:
+    """However the work ends: what was stored for a file that is deleted by then would stay."""
+    try:
+        yield
+    except Exception:  # raised again
+        if work.places:
+            _remove_strays(work.transfer, work.places)
+        raise
 
-    As the service: the agent may not be able to, and nobody knows of these objects.
-    """
+
+def _remove_strays(transfer: Transfer, places: Sequence[str]) -> None:
+    """As the service: the agent may not be able to, and nobody knows of these objects."""
     known = {
         one.object_name for one in fleet().transact(lambda session: of_file(session, transfer.id))
     }
-    for output in outputs:
-        path = output.columns.get("object_name")
-        if path and path not in known:
+    for path in places:
+        if path not in known:
             fleet().store_as_service().delete(transfer.bucket, path)
 
 

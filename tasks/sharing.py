@@ -33,12 +33,14 @@ def share(
 ) -> None:
     """Let others read (or write) an object or a folder.
 
-    A grant on a transfer's file ends with the file, and reaches what is derived of it. Raises
-    AccessDenied where the agent may not share it, InvalidRequest where a name is nobody's.
+    A grant on a transfer's file ends with the file, and reaches what is derived of it. Without an
+    end of its own it does not end before one that a message has made. Raises AccessDenied where
+    the agent may not share it, InvalidRequest where a name is nobody's.
     """
     place = file_behind(session, place)
     grantees = grantees_of(session, agent, place, names)
     transfer = file_of(session, place)
+    is_said = ends is not None
     ends = _earlier(ends, transfer.expires_at if transfer else None)
     for grantee in grantees:
         grant(
@@ -50,6 +52,7 @@ def share(
             granted_by=agent.id,
             expires_at=ends,
             transfer_id=transfer.id if transfer else None,
+            sooner=is_said,
         )
         detail = {"grantee": grantee.name, "access": access, "ends": str(ends) if ends else None}
         _note(session, MADE, agent, place, request_id, detail)

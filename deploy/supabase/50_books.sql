@@ -73,6 +73,19 @@ BEGIN
 END
 $$;
 
+-- Whether a batch on its way has sent this file: it has no row before its whole parcel is sent.
+-- The batches of its agent that have begun are few; by ix_transfers_usage.
+CREATE OR REPLACE FUNCTION argosy.is_in_a_batch(in_bucket text, object_name text) RETURNS boolean
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN EXISTS (
+        SELECT FROM argosy.transfers t JOIN argosy.parcels p ON p.transfer_id = t.id
+        WHERE t.agent_id = argosy.file_id('/' || $2) AND t.kind = 'batch'
+            AND t.state IN ('moving', 'assembling', 'paused') AND t.bucket = in_bucket
+            AND p.files @> jsonb_build_array(jsonb_build_object('id', argosy.file_id($2))));
+END
+$$;
+
 -- What keeps an object that no book accounts for: a message that names it or its file, or a
 -- transfer on its way that does.
 CREATE OR REPLACE FUNCTION argosy.kept_by(in_bucket text, object_name text, file text)
@@ -85,7 +98,7 @@ BEGIN
         SELECT FROM argosy.transfers t
         WHERE t.state IN ('queued', 'planned', 'moving', 'assembling', 'paused')
             AND t.bucket = in_bucket AND t.object_name = $2
-    ) THEN
+    ) OR argosy.is_in_a_batch(in_bucket, $2) THEN
         RETURN 'transfer';
     END IF;
     RETURN NULL;
@@ -424,6 +437,7 @@ $$;
 
 REVOKE ALL ON FUNCTION
     argosy.file_id(text), argosy.accounts_for(text, text), argosy.is_stored(text, text),
+    argosy.is_in_a_batch(text, text),
     argosy.kept_by(text, text, text), argosy.require_buckets(text[]), argosy.has_copy(uuid, text),
     argosy.object_bytes(jsonb), argosy.was_deleted(text, text), argosy.is_moved_to(text, text),
     argosy.stray_objects(text, text, integer, interval, text[]),

@@ -17,8 +17,9 @@ from argosy.naming import object_name
 from argosy.reference import FileReference
 from argosy.settings import FleetSettings
 from argosy.storage.body import BytesBody
-from models import Grant, Pin, Transfer
+from models import Grant, Parcel, Pin, Transfer
 from models.difference import Difference
+from models.parcel import BatchFile
 from models.reconcile import Page, pages
 from tasks.fleet import Fleet
 from tests.deployment import AgentInTest, Deployment
@@ -140,6 +141,14 @@ class Maker:
         } | columns
         self.deployment.transact(lambda session: session.add(Transfer(**row)))
         return UUID(str(row["id"]))
+
+    def batch(self, path: str) -> UUID:
+        """A batch on its way, of which this file is stored and has no row yet."""
+        made = self.transfer(self.path("batch"), kind="batch", state="moving")
+        file = BatchFile(UUID(path.split("/")[1]), "/nowhere/stray.bin")
+        row = Parcel(transfer_id=made, number=1, documents=[file.document()])
+        self.deployment.transact(lambda session: session.add(row))
+        return made
 
     def lose(self, path: str, bucket: str = BUCKET) -> None:
         """Remove an object past the books."""

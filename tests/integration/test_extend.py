@@ -103,6 +103,16 @@ def test_never_shorter(deployment: Deployment, owner: Requester, file: FileRefer
     assert events(deployment, file.id, "file.extended") == []
 
 
+def test_whom_a_message_lets_read_it_may_for_as_long_as_it_is_kept(
+    deployment: Deployment, owner: Requester, other: Requester, file: FileReference
+) -> None:
+    """For longer than the pin would have let it."""
+    owner.do(transfer.pin, str(uuid4()), [file.document()], other.agent.name)
+    assert max(_grants(deployment, file)) > _end(deployment, file)
+    _extended(owner, file, 60)
+    assert _grants(deployment, file) == {_end(deployment, file)}
+
+
 @pytest.mark.parametrize("days", [91, 0, -1, float("nan"), "many"])
 def test_no_further_than_the_limit(
     deployment: Deployment, owner: Requester, file: FileReference, days: float

@@ -171,6 +171,26 @@ def test_the_recipient_may_read_what_is_the_senders_own(
     assert grant.expires_at > file.expires_at + timedelta(days=20)
 
 
+@pytest.mark.parametrize("seconds", [None, 60.0])
+def test_to_share_it_too_takes_nothing_from_the_recipient(
+    deployment: Deployment,
+    owner: OwnUploader,
+    other: OwnUploader,
+    file: FileReference,
+    seconds: float | None,
+) -> None:
+    """Without an end, which would be that of the file: the message may be on its way for longer."""
+    owner.do(transfer.pin, str(uuid4()), [file.document()], other.agent.name)
+    before = _grant_ends(deployment, file)
+    owner.do(transfer.share, file.document(), [other.agent.name], seconds=seconds)
+    assert (_grant_ends(deployment, file) == before) == (seconds is None)
+
+
+def _grant_ends(deployment: Deployment, file: FileReference) -> list[Any]:
+    query = "SELECT expires_at FROM argosy.grants WHERE transfer_id = :id ORDER BY path"
+    return [row.expires_at for row in deployment.query(query, id=file.id)]
+
+
 def test_a_file_that_is_passed_on_is_nobodys_to_grant(
     deployment: Deployment,
     owner: OwnUploader,

@@ -16,6 +16,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from argosy import FileReference, errors
+from argosy.storage.s3 import ObjectStore
 from models import Agent, Chunk, Transfer
 from models.derivatives import claim_derivatives, enter
 from tasks import compressing, delete, inherit, makers, transfer
@@ -340,6 +341,54 @@ def test_what_is_stored_while_its_file_is_deleted_goes_too(
     assert not states(deployment, picture)
 
 
+def test_what_one_size_has_stored_goes_where_the_next_finds_the_file_deleted(
+    deployment: Deployment,
+    sender: Sender,
+    picture: FileReference,
+    fleet: Fleet,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is stored once whoever deletes the file has removed what lay there."""
+    noted, places = Work.place, []
+
+    def deletes(work: Work, one: Any, leaf: str) -> str:
+        places.append(noted(work, one, leaf))
+        deleted(sender, picture)
+        return places[-1]
+
+    monkeypatch.setattr(Work, "place", deletes)
+    step = thumbnailing(fleet.settings, sizes=[32, 64])
+    with pytest.raises(LeaseLost):
+        _make(deployment, picture, step, makers.thumbnail, sender.agent)
+    assert len(places) == 1
+    assert not deployment.objects(sender.agent)
+
+
+def test_what_a_worker_stores_that_dies_while_its_file_is_deleted_goes_too(
+    deployment: Deployment, sender: Sender, picture: FileReference, fleet: Fleet
+) -> None:
+    """Whoever deletes the file had looked before it was known where that would lie."""
+    request = parse(DeleteRequest, reference=picture.document())
+
+    def is_killed(work: Work, step: Any) -> Sequence[Output]:
+        doomed = fleet.transact(
+            lambda session: delete._doomed(
+                session, session.get_one(Agent, sender.agent.id), request
+            )
+        )
+        makers.thumbnail(work, step)
+        delete._remove(sender.agent.id, doomed)
+        for path in fleet.transact(lambda session: delete._enter(session, _Task(sender), doomed)):
+            fleet.store_as_service().delete(picture.bucket, path)
+        raise SystemExit
+
+    step = thumbnailing(fleet.settings, sizes=[32])
+    with pytest.raises(SystemExit):
+        _make(deployment, picture, step, is_killed, sender.agent)
+    assert not deployment.objects(sender.agent)
+    assert not states(deployment, picture)
+
+
 def test_a_stray_goes_although_another_step_is_in_the_books(
     deployment: Deployment, sender: Sender, spool: Path, fleet: Fleet
 ) -> None:
@@ -370,6 +419,25 @@ def test_a_copy_promises_nothing_that_went_before_it_was_copied(
     inherit.inherit(heir, _Lease())  # type: ignore[arg-type]  # whoever takes over
     copied = fleet.transact(lambda session: inherit.copied(session, heir))
     assert [one.path for one in copied.derivatives] == []
+    assert deployment.objects(agent) == [heir.object_name]
+
+
+def test_who_dies_while_it_removes_what_was_copied_too_much_leaves_it_to_the_next(
+    deployment: Deployment, agent: AgentInTest, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = Requester(agent)
+    file = family_of(deployment, owner, b"cargo " * 1000).file
+    heir = _half_made_copy(deployment, fleet, agent, file)
+    inherit.inherit(heir, _Lease())  # type: ignore[arg-type]  # it dies before it is completed
+    owner.do(transfer.delete, file.document())
+
+    def killed(*_: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(ObjectStore, "delete", killed)
+        inherit.inherit(heir, _Lease())  # type: ignore[arg-type]  # as is this one
+    inherit.inherit(heir, _Lease())  # type: ignore[arg-type]  # whoever takes over
     assert deployment.objects(agent) == [heir.object_name]
 
 

@@ -352,7 +352,7 @@ def _claim(deployment: Deployment, file: FileReference, until_: str) -> None:
 
 
 @pytest.mark.parametrize("when", ["before the look", "between the look and the deletion"])
-@pytest.mark.parametrize("what", ["pin", "download", "copy"])
+@pytest.mark.parametrize("what", ["pin", "download", "copy", "batch"])
 def test_what_somebody_names_is_kept(
     deployment: Deployment, maker: Maker, what: str, when: str
 ) -> None:
@@ -378,6 +378,8 @@ def _name(maker: Maker, what: str, path: str) -> list[UUID]:
         return []
     if what == "download":
         return [maker.transfer(path)]
+    if what == "batch":
+        return [maker.batch(path)]
     origin = {"bucket": BUCKET, "path": path}
     return [maker.transfer(maker.path(), kind="copy", copied_from=origin)]
 

@@ -14,7 +14,14 @@ from sqlalchemy.orm import Session
 from argosy.errors import StorageUnavailable
 from models import DIGEST, Chunk, ChunkState, State
 from models.chunk_claims import release_chunk
-from models.continuations import add, due_assemblies, due_cleanups, due_continuations, due_plans
+from models.continuations import (
+    MOST_PUBLICATIONS,
+    add,
+    due_assemblies,
+    due_cleanups,
+    due_continuations,
+    due_plans,
+)
 from models.due_chunks import due_chunks, due_windows
 from models.ledger import lay_out
 from models.window import open_window
@@ -193,6 +200,20 @@ def test_what_was_marked_as_sent_and_was_not_comes_again(ledger: Ledger, what: s
         found = ledger.do(collect)
         assert found in ([one], [(one, 1)])
         assert ledger.do(collect) == []
+
+
+def test_an_assembly_that_was_put_back_again_and_again_has_an_outcome_too(ledger: Ledger) -> None:
+    """As while Storage was away: what was sent for it then is no try to tell how it ended."""
+    one = ledger.transfer(State.ASSEMBLING)
+    ledger.do(lambda session: add(session, one, one, {}, 0))
+    for _ in range(MOST_PUBLICATIONS):
+        ledger.pass_time(AGAIN + 1, one)
+        assert ledger.do(COLLECTORS["assemblies"]) == [one]
+    completed = "UPDATE argosy.transfers SET state = 'completed' WHERE id = :id"
+    ledger.do(lambda session: session.execute(text(completed), {"id": one}) and None)
+    _end(ledger, one)
+    ledger.pass_time(AGAIN + 1, one)
+    assert ledger.do(COLLECTORS["outcomes"]) == [one]
 
 
 def _end(ledger: Ledger, transfer_id: UUID) -> None:

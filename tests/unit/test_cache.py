@@ -200,6 +200,24 @@ def test_what_a_crash_left_is_swept(folder: Path) -> None:
     assert len(entries(folder)) == 1
 
 
+def test_a_crash_while_an_entry_is_replaced_leaves_nothing_uncounted(
+    cache: FileCache, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = os.urandom(3 * MIB)
+    put(cache, content)
+
+    def crash() -> None:
+        monkeypatch.setattr(Path, "rename", lambda *_: os._exit(0))
+        put(FileCache(folder, 10 * MIB), content)
+
+    process = multiprocessing.get_context("fork").Process(target=crash)
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    put(cache, b"what comes next sweeps")
+    assert cache.stats.bytes == total(folder)
+
+
 def test_the_books_are_made_anew_when_they_are_lost(cache: FileCache, folder: Path) -> None:
     for _ in range(3):
         put(cache, os.urandom(3 * MIB))
