@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import httpx
 import pytest
 
@@ -92,6 +94,11 @@ def test_limits_are_the_kernels(project: Deployment) -> None:
     [worker] = project.containers("worker")
     told = project.docker("inspect", "--format", "{{.HostConfig.Memory}}", worker.id)
     assert int(told) == 2 * 1024**3
+
+
+def test_valkey_refuses_before_the_kernel_ends_it(project: Deployment) -> None:
+    ask = ("exec", "--no-TTY", "valkey", "valkey-cli", "config", "get", "maxmemory")
+    assert project.compose(*ask, stderr=subprocess.DEVNULL).split()[1] == str(384 * 1024**2)
 
 
 def test_the_gateway_is_the_only_door(project: Deployment) -> None:
