@@ -114,7 +114,9 @@ def test_a_path_outside(spool: Spool, root: Path, path: str) -> None:
 
 
 @given(parts=st.lists(st.sampled_from(["..", ".", "link", "outside", "secret", "file", "folder"])))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
+)
 def test_no_path_reads_what_is_outside(spool: Spool, root: Path, parts: list[str]) -> None:
     if not (root / "link").is_symlink():
         (root / "folder").mkdir()
