@@ -266,7 +266,7 @@ def test_a_silent_server_does_not_outlast_the_deadline(
         fetch(account, reference_to(stored.content), there / "it", seconds=1)
     with pytest.raises(errors.DeadlineExceeded):
         list(iter_bytes(account, reference_to(stored.content), Deadline(1)))
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 25  # the server hangs up after 30
     assert not list(there.iterdir())
 
 

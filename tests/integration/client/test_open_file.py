@@ -147,7 +147,7 @@ def test_the_next_window_comes_while_this_one_is_read(
         file.read(256 * 1024)
         assert not asked.is_set()
         file.read(1)
-        assert asked.wait(10)
+        assert asked.wait(30)
 
 
 @pytest.fixture
@@ -198,7 +198,7 @@ def test_what_failed_ahead_is_asked_for_anew(account: Account, stored: StoredObj
     with opened(account, stored.content) as file:
         got = file.read(256 * 1024) + file.read(1)
         assert file._ahead
-        assert file._ahead.job.done.wait(10)
+        assert file._ahead.job.done.wait(30)
         stored.fault = lambda _request: None
         assert got + file.read() == stored.content.read_bytes()
 

@@ -162,7 +162,7 @@ def test_stopping_early_closes_the_connection(server: ScriptedServer, store: Obj
     blocks = store.get("b", "k")
     next(blocks)
     blocks.close()
-    assert closed.wait(5)
+    assert closed.wait(30)
 
 
 def test_head(server: ScriptedServer, store: ObjectStore) -> None:
