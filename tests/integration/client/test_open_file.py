@@ -13,12 +13,11 @@ import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
-from argosy import deadline, errors
+from argosy import errors
 from argosy.account import Account
 from argosy.deadline import called_off
 from argosy.direct import remote_file
@@ -26,6 +25,7 @@ from argosy.direct.remote_file import RemoteFile
 from argosy.options import DownloadOptions
 from tests.unit.storage.scripted import Request, ScriptedServer, answer, refuse, reset, serve
 
+from .clock import Clock
 from .stored import StoredObject, account_on, make_content, reference_to
 
 MIB = 1024 * 1024
@@ -178,15 +178,11 @@ def test_a_read_called_off_afterwards_does_not_end_the_next(
 
 
 def test_a_pause_between_reads_takes_no_time_from_the_next(
-    account: Account,
-    stored: StoredObject,
-    arriving: threading.Event,
-    monkeypatch: pytest.MonkeyPatch,
+    account: Account, stored: StoredObject, arriving: threading.Event, clock: Clock
 ) -> None:
     with opened(account, stored.content, seconds=60) as file:
         got = file.read(256 * 1024) + file.read(1)
-        later = SimpleNamespace(monotonic=lambda: time.monotonic() + 61)
-        monkeypatch.setattr(deadline, "time", later)
+        clock.ahead = 61
         arriving.set()
         got += file.read(512 * 1024)
         assert got == stored.content.read_bytes()[: len(got)]
