@@ -74,7 +74,7 @@ def test_a_server_that_drips_is_given_up(server: ScriptedServer, hasty: ObjectSt
     server.script(server.drip({"ETag": "v1"}, every=0.01), answer(404))
     with pytest.raises(errors.ObjectNotFound):
         list(hasty.get("b", "k"))
-    assert len(server.requests) == 2
+    assert len(server.requests) >= 2  # a stalled machine is given up like a server that drips
 
 
 def test_another_version_is_refused(server: ScriptedServer, store: ObjectStore) -> None:
