@@ -12,10 +12,15 @@ from typing import Any
 
 import pytest
 from celery.result import AsyncResult
+from hypothesis import HealthCheck, settings
 
 from argosy.auth import TOKEN_HEADER
 from tasks import transfer
 from tests.deployment import AgentInTest, Deployment, deployed
+
+# A machine that stands still for a moment is no fault of what is tested, nor of what is drawn.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 MB = 1_000_000
 RESULT_SECONDS = 90

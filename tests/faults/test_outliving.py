@@ -85,7 +85,7 @@ def _is_put_back(deployment: Deployment, task_id: str) -> bool:
 
 def _running(deployment: Deployment) -> dict[str, str]:
     """What children are at: names of tasks by their ids."""
-    [active] = (deployment.app.control.inspect(timeout=10, limit=1).active() or {}).values()
+    [active] = (deployment.app.control.inspect(timeout=30, limit=1).active() or {}).values()
     return {one["id"]: one["type"] for one in active}
 
 

@@ -63,13 +63,15 @@ def test_no_room_is_taken_for_a_size_that_the_stored_file_denies(
     deployment: Deployment, sender: Sender, spool: Path
 ) -> None:
     """A reference is anybody's word: its transfer ends before it is planned."""
-    source = write_text(spool / "words.txt", 2 * MB)
+    own = spool / "own"  # a worker may still be at what another test has left
+    own.mkdir()
+    source = write_text(own / "words.txt", 2 * MB)
     uploaded = sender.upload(source, compress="zstd").get(timeout=RESULT_SECONDS)
-    result = sender.download({**uploaded, "size": 40 * MB}, spool / "back.txt")
+    result = sender.download({**uploaded, "size": 40 * MB}, own / "back.txt")
     with pytest.raises(ChecksumMismatch, match=r"words\.txt is damaged in Storage"):
         result.get(timeout=RESULT_SECONDS)
     assert not deployment.chunks(result.id)
-    assert [path.name for path in spool.iterdir()] == [source.name]
+    assert [path.name for path in own.iterdir()] == [source.name]
 
 
 def test_what_nobody_would_decode_is_stored_as_it_is(

@@ -320,7 +320,7 @@ STEPS = st.lists(
 @settings(
     max_examples=20,
     deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.integers(1, 6), STEPS)
 def test_whatever_happens_every_part_counts_once_and_it_ends(

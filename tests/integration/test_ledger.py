@@ -888,7 +888,9 @@ STEPS = st.lists(
 
 @given(STEPS)
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_any_order_of_claims_stores_and_losses(
     ledger: Ledger, steps: list[tuple[str, int, int]]

@@ -139,10 +139,12 @@ def test_what_goes_over_the_network_is_counted(measured: Deployment) -> None:
     references = [result.get(timeout=90) for result in results]
     sender.download(references[0], measured.spool / "again").get(timeout=90)
 
+    def each() -> list[Counter[tuple[str, ...]]]:
+        told = (_less(_own(measured, name), before[name], *MOVED) for name in ("one", "two"))
+        return [Counter(one) for one in told]
+
     def moved() -> dict[tuple[str, ...], float]:
-        each = [_less(_own(measured, name), before[name], *MOVED) for name in ("one", "two")]
-        assert all(one for one in each), "one of the workers had nothing to do"
-        found = dict(sum(map(Counter, each), Counter()))
+        found = sum(each(), Counter())
         return {key: value for key, value in found.items() if "stage" not in key}
 
     expected = {
@@ -150,7 +152,8 @@ def test_what_goes_over_the_network_is_counted(measured: Deployment) -> None:
         ("argosy_worker_moved_bytes_total", "down"): 12 * MB,
         ("argosy_worker_claims_total", "done", "chunk"): 5 * 3 + 4,  # and the uploads' digests
     }
-    until(lambda: moved() == expected, 20, what=f"{moved()} to be {expected}")
+    until(lambda: moved() == expected, what=f"{moved()} to be {expected}")
+    assert all(each()), "one of the workers had nothing to do"
 
 
 MOVED = ("argosy_worker_moved_bytes_total", "argosy_worker_claims_total")

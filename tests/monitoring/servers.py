@@ -56,7 +56,7 @@ class Prometheus(OwnServer):
 
     def ask(self, what: str, **parameters: Any) -> Any:
         """The data of an answer of its API."""
-        answer = httpx.get(f"{self.url}/{what}", params=parameters, timeout=10)
+        answer = httpx.get(f"{self.url}/{what}", params=parameters, timeout=30)
         document = answer.json()
         assert document["status"] == "success", document
         return document["data"]

@@ -225,7 +225,7 @@ def test_a_file_larger_than_any_storage(
     """Refused by its size, before a byte is read."""
     assert _largest(spool / "sparse.bin") > 2**40
     with pytest.raises(ObjectTooLarge):
-        sender.upload(spool / "sparse.bin").get(timeout=15)
+        sender.upload(spool / "sparse.bin").get(timeout=RESULT_SECONDS)
 
 
 def test_a_file_of_an_exabyte(deployment: Deployment, sender: Sender, spool: Path) -> None:
@@ -241,7 +241,7 @@ def test_a_file_of_an_exabyte(deployment: Deployment, sender: Sender, spool: Pat
     try:
         assert _largest(memory / "sparse.bin") >= 2**60
         with pytest.raises(ObjectTooLarge):
-            sender.upload(memory / "sparse.bin").get(timeout=15)
+            sender.upload(memory / "sparse.bin").get(timeout=RESULT_SECONDS)
     finally:
         subprocess.run(["umount", "--lazy", str(memory)], check=True)
 

@@ -232,7 +232,7 @@ def test_no_message_ends_a_worker(deployment: Deployment, sender: Sender, spool:
     assert all(row.worker and row.detail for row in rows)
     _works(deployment, sender)
     workers.are_unharmed()
-    assert theirs.get(timeout=1) == reference
+    assert theirs.get(timeout=RESULT_SECONDS) == reference
     assert deployment.objects(sender.agent)
     assert len(audit.rows()) == len(rows)
 
@@ -352,7 +352,7 @@ def test_a_revoked_message_of_a_stranger_says_nothing(
 ) -> None:
     """An operator has revoked the id; its message comes with a chord."""
     task_id = str(uuid4())
-    replies = deployment.app.control.revoke(task_id, reply=True, timeout=5, limit=2)
+    replies = deployment.app.control.revoke(task_id, reply=True, timeout=30, limit=2)
     assert len(replies) >= 2
     rides, chord = _rides(deployment, letterbox.queue.name)
     with post(deployment) as send:

@@ -79,8 +79,8 @@ def test_a_partial_file_that_cannot_go_leaves_the_name_free(
 ) -> None:
     unlink, fail = os.unlink, _broken(errno.EACCES)
 
-    def refuse(name: str, *, dir_fd: int) -> None:
-        (fail if name.endswith(".part") else unlink)(name, dir_fd=dir_fd)
+    def refuse(name: os.PathLike[str] | str, *, dir_fd: int | None = None) -> None:
+        (fail if str(name).endswith(".part") else unlink)(name, dir_fd=dir_fd)
 
     monkeypatch.setattr(os, "unlink", refuse)
     with pytest.raises(DestinationUnwritable, match="Permission denied"):

@@ -16,17 +16,41 @@ from tasks.lease import PASS_SECONDS, HandBack, Lease, LeaseLost, OutOfTime
 from tasks.leaving import leaving
 
 SOON = 0.6
-LATER = 3.0
-"""Where the lease has to be kept, also on a machine that stands still for a second."""
 POLL = 0.01
 LONG = 30.0
+STEP = LONG / 3
+
+
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long lease is looked at often: no machine stands still until it ends."""
+    monkeypatch.setattr(lease_module, "WATCH_SECONDS", POLL)
+
+
+class Clock:
+    """What leases take for the time."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(often: None, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Time that passes as the test says, or with each renewal."""
+    made = Clock()
+    monkeypatch.setattr(lease_module, "time", made)
+    return made
 
 
 class Renewals:
     """Answers to `renew`, one after the other; the last one is repeated."""
 
-    def __init__(self, *answers: bool | Exception) -> None:
+    def __init__(self, *answers: bool | Exception, clock: Clock | None = None) -> None:
+        """With a clock, each of them comes a `STEP` after the one before."""
         self._answers = list(answers)
+        self._clock = clock or Clock()
         self._enough = threading.Condition()
         self.count = 0
 
@@ -34,6 +58,7 @@ class Renewals:
         with self._enough:
             answer = self._answers[min(self.count, len(self._answers) - 1)]
             self.count += 1
+            self._clock.now += STEP
             self._enough.notify_all()
         if isinstance(answer, Exception):
             raise answer
@@ -60,16 +85,15 @@ def _away() -> OperationalError:
     return OperationalError("UPDATE", {}, ConnectionError("the database is away"))
 
 
-def test_a_long_lease_is_looked_at_no_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_lease_is_looked_at_no_less_often(often: None) -> None:
     """Work that is not wanted any more is noticed long before its lease ends."""
-    monkeypatch.setattr(lease_module, "WATCH_SECONDS", 0.05)
     with Lease(Renewals(True, True, False), 10 * LONG) as lease:
         assert lost(lease)
 
 
-def test_a_thread_renews_it() -> None:
-    renewals = Renewals(True)
-    with Lease(renewals, LATER) as lease:
+def test_a_thread_renews_it(clock: Clock) -> None:
+    renewals = Renewals(True, clock=clock)
+    with Lease(renewals, LONG) as lease:
         renewals.wait_for(4)  # longer than the first claim stands
         lease.check()
 
@@ -102,18 +126,18 @@ def test_the_thread_ends_with_an_error_of_the_work() -> None:
     assert not [thread for thread in threading.enumerate() if thread.name == "lease"]
 
 
-def test_a_lost_lease_stops_the_work() -> None:
+def test_a_lost_lease_stops_the_work(often: None) -> None:
     renewals = Renewals(True, True, False)
-    with Lease(renewals, SOON) as lease:
+    with Lease(renewals, LONG) as lease:
         assert lost(lease)
         with pytest.raises(LeaseLost):
             lease.check()
     assert renewals.count == 3
 
 
-def test_a_lost_lease_stays_lost() -> None:
+def test_a_lost_lease_stays_lost(often: None) -> None:
     renewals = Renewals(False, True)
-    with Lease(renewals, SOON) as lease:
+    with Lease(renewals, LONG) as lease:
         assert lost(lease)
     with pytest.raises(LeaseLost):
         lease.check()
@@ -125,10 +149,10 @@ ERRORS: list[Callable[[], Exception]] = [_away, lambda: NoConnection("no connect
 
 @pytest.mark.parametrize("error", ERRORS, ids=["away", "no connection free"])
 def test_trouble_with_the_database_is_not_the_loss_of_the_lease(
-    error: Callable[[], Exception],
+    error: Callable[[], Exception], clock: Clock
 ) -> None:
-    renewals = Renewals(error(), True)
-    with Lease(renewals, LATER) as lease:
+    renewals = Renewals(error(), True, clock=clock)
+    with Lease(renewals, LONG) as lease:
         renewals.wait_for(4)  # longer than the first claim stands
         lease.check()
 
@@ -139,26 +163,29 @@ def test_a_claim_that_could_not_be_renewed_in_time_is_lost() -> None:
         assert lost(lease)
 
 
-def test_trouble_and_then_the_loss() -> None:
-    with Lease(Renewals(_away(), False), SOON) as lease:
+def test_trouble_and_then_the_loss(often: None) -> None:
+    with Lease(Renewals(_away(), False), 10 * LONG) as lease:
         assert lost(lease)
 
 
-def test_work_that_is_stuck_is_not_renewed_for_ever() -> None:
-    renewals = Renewals(True)
-    with Lease(renewals, SOON, at_most=5 * SOON / 3) as lease:
+def test_work_that_is_stuck_is_not_renewed_for_ever(clock: Clock) -> None:
+    renewals = Renewals(True, clock=clock)
+    with Lease(renewals, LONG, at_most=5 * STEP) as lease:
         lease._thread.join(LONG)
         assert not lease._thread.is_alive()
-    assert 1 <= renewals.count <= 5
+    assert renewals.count == 6
 
 
-def test_work_that_gets_on_is_renewed_however_long_it_takes() -> None:
-    renewals, end = Renewals(True), time.monotonic() + LONG
-    with Lease(renewals, LATER, at_most=LATER) as lease:
-        while renewals.count < 5:  # longer than both
-            lease.check()
-            assert time.monotonic() < end
-            time.sleep(SOON / 10)
+def test_work_that_gets_on_is_renewed_however_long_it_takes(clock: Clock) -> None:
+    renewals = Renewals(True, clock=clock)
+
+    def renew() -> bool:
+        lease.check()  # the work gets on between two renewals
+        return renewals()
+
+    lease = Lease(renew, LONG, at_most=LONG)
+    with lease:
+        renewals.wait_for(9)  # longer than both
         assert lease._thread.is_alive()
 
 

@@ -164,10 +164,10 @@ SLOW = (
 @pytest.mark.parametrize("text", SLOW, ids=[repr(text[:16]) for text in SLOW])
 def test_the_time_it_takes_grows_with_the_text_only(text: str) -> None:
     """Strangers write what is looked at: three megabytes are not to take minutes."""
-    began = time.monotonic()
+    began = time.thread_time()
     redact(text)
     holds_secret(text)
-    assert time.monotonic() - began < 10
+    assert time.thread_time() - began < 10
 
 
 EVERY_WAY = """

@@ -132,8 +132,8 @@ BAD: dict[str, Callable[[], Any]] = {
     "changed claims": lambda: _with_claims(signed(), {"sub": str(uuid4())}),
     "expired": lambda: signed(exp=int(time.time()) - 10),
     "expired this second": lambda: signed(exp=int(time.time())),
-    "not yet": lambda: signed(nbf=int(time.time()) + CLOCK_SKEW_SECONDS + 5),
-    "made in the future": lambda: signed(iat=int(time.time()) + CLOCK_SKEW_SECONDS + 5),
+    "not yet": lambda: signed(nbf=int(time.time()) + CLOCK_SKEW_SECONDS + 60),
+    "made in the future": lambda: signed(iat=int(time.time()) + CLOCK_SKEW_SECONDS + 60),
     "made and ending in the future": lambda: signed(
         iat=int(time.time()) + HOUR, exp=int(time.time()) + 2 * HOUR
     ),

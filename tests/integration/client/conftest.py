@@ -8,12 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from argosy import Client
+from argosy import Client, deadline
 from argosy.settings import AgentSettings
 from tests.deployment import AgentInTest, Deployment
+from tests.integration.client.clock import Clock
 from tests.integration.client.mailing import Person, person
 
 MakeClient = Callable[..., Client]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """What every deadline goes by."""
+    made = Clock()
+    monkeypatch.setattr(deadline, "time", made)
+    return made
 
 
 def settings_of(deployment: Deployment, agent: AgentInTest, folder: Path) -> AgentSettings:

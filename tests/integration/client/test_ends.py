@@ -24,8 +24,9 @@ from argosy.options import ListOptions
 from argosy.progress import Meter
 from argosy.storage.retry import RetryPolicy
 from tests.deployment import AgentInTest, Deployment
-from tests.unit.storage.scripted import ScriptedServer
+from tests.unit.storage.scripted import Request, ScriptedServer
 
+from .clock import Clock
 from .conftest import MakeClient
 from .gate import Gate, Passing, gate_to
 from .stored import account_on
@@ -141,12 +142,19 @@ def test_bytes_that_are_called_off_leave_nothing(
 
 
 def test_cleaning_up_takes_a_few_seconds_in_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
-    monkeypatch.setattr(call, "LAST_WORDS", RetryPolicy(attempts=2, deadline_seconds=3))
+    """No more than a minute here, which is over as soon as somebody is asked."""
+    monkeypatch.setattr(call, "LAST_WORDS", RetryPolicy(attempts=2, deadline_seconds=60))
     server = ScriptedServer()
-    server.script(server.stall())
-    account, nobody, deadline = account_on(server, tmp_path), cast(Fleet, None), Deadline(3)
+    silent = server.stall()
+
+    def past_the_end(request: Request, connection: socket.socket) -> bool | None:
+        clock.ahead += 61
+        return silent(request, connection)
+
+    server.script(past_the_end)
+    account, nobody, deadline = account_on(server, tmp_path), cast(Fleet, None), Deadline(60)
 
     def send() -> object:
         return upload(

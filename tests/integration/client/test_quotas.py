@@ -196,7 +196,7 @@ def test_what_is_over_the_bytes_of_a_day(
         f"and has moved 600: there is room again at {again}; or ask the fleet's operator for more."
     )
     until(lambda: deployment.transfer(asked.id).cleaned_at, what="the clean-up")
-    assert not [one for one in spool.iterdir() if "back" in one.name or one.name.startswith(".")]
+    assert not [one for one in spool.iterdir() if "back" in one.name or asked.id in one.name]
     upload(deployment, sender, 400)
     deployment.query(
         "UPDATE argosy.transfers SET started_at = started_at - interval '24 hours' "

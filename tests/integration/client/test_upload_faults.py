@@ -28,6 +28,7 @@ from argosy.errors import (
 from argosy.progress import Meter
 from tests.deployment import AgentInTest, Deployment
 
+from .clock import Clock
 from .conftest import MakeClient
 from .gate import Fault, Gate, Passing, answer, gate_to
 from .test_upload import IN_PARTS, MIB, SIZE, Heard, check_nothing_left, check_stored, journals
@@ -201,12 +202,16 @@ def test_a_call_that_is_cancelled(
 
 
 def test_a_server_that_is_silent_for_longer_than_the_call_may_take(
-    through: Client, gate: Gate, path: Path
+    through: Client, gate: Gate, path: Path, clock: Clock
 ) -> None:
-    through.upload_file(b"signed in, and connected")
-    gate.hold = second_part
+    def hold(passing: Passing) -> bool:
+        if second_part(passing):
+            clock.ahead = 601
+        return second_part(passing)
+
+    gate.hold = hold
     with pytest.raises(DeadlineExceeded) as caught:
-        through.upload_file(path, options=UploadOptions(deadline_seconds=6))
+        through.upload_file(path, options=UploadOptions(deadline_seconds=600))
     assert caught.value.transfer_id
     gate.released.set()
     gate.passed.clear()

@@ -65,7 +65,7 @@ class Gateway(OwnServer):
 
     def lines_about(self, words: str) -> list[str]:
         """Lines of the access log that have these words: written after the answer is sent."""
-        wait_until(lambda: words in self.log(), seconds=10)
+        wait_until(lambda: words in self.log(), seconds=30)
         return [line for line in self.log().splitlines() if words in line]
 
     def bodies_on_disk(self) -> list[str]:

@@ -48,8 +48,17 @@ def of_each(
     return answers
 
 
-def all_gone(processes: list[psutil.Process], seconds: float = 5.0) -> bool:
+STILL = 20.0
+"""Seconds: what was killed is gone in far less, but for a machine that stands still meanwhile."""
+
+
+def all_gone(processes: list[psutil.Process], seconds: float = STILL) -> bool:
     return wait_until(lambda: not any(map(is_alive, processes)), seconds=seconds)
+
+
+def nothing_runs_in(data: Path, seconds: float = STILL) -> bool:
+    """Whether all are gone, also those that were born after somebody looked."""
+    return wait_until(lambda: not running_in(data), seconds=seconds)
 
 
 def born(processes: list[psutil.Process]) -> list[Born]:

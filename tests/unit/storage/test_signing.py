@@ -54,7 +54,9 @@ def is_signed(request: Request) -> bool:
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
     key=st.text(KEY_CHARACTERS, min_size=1, max_size=40).filter(
