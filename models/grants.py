@@ -209,11 +209,16 @@ def asked_with(session: Session, transfer: Transfer) -> Sequence[str]:
         .where(Event.request_id == str(transfer.id), Event.at >= transfer.created_at)
         .where(Event.at < transfer.created_at + _WHILE_ACCEPTED)
     )
-    return sorted(set(session.scalars(query)) & _given_at_last(session, transfer))
+    asked = set(session.scalars(query))
+    return sorted(asked & _given_at_last(session, transfer)) if asked else []
 
 
 def _given_at_last(session: Session, transfer: Transfer) -> set[str]:
-    """The names of whom the audit's last word about this file is that it was given to them."""
+    """The names of whom the audit's last word about this file is that it was given to them.
+
+    It reads what was noted since the transfer was asked for, of all files: an admin may have
+    taken it back as well as its agent.
+    """
     last_word = (
         select(_GRANTEE, Event.name)
         .distinct(_GRANTEE)
