@@ -24,7 +24,8 @@ class Grant(Base):
     """One grant. `path` is an object's name, or a folder's when it ends with a slash.
 
     The empty path is the whole bucket. A grant that was made for one transfer's
-    file goes with its row, and never outlives the file.
+    file goes with its row, and never outlives the file. `ends_by` is the end that was said for
+    it, which may be later than the file's.
     """
 
     __tablename__ = "grants"
@@ -57,3 +58,4 @@ class Grant(Base):
     transfer_id: Mapped[UUID | None] = mapped_column(ForeignKey("transfers.id", ondelete="CASCADE"))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     expires_at: Mapped[datetime | None]
+    ends_by: Mapped[datetime | None]

@@ -73,10 +73,14 @@ def grant(
     access: str,
     granted_by: UUID,
     expires_at: datetime | None = None,
+    ends_by: datetime | None = None,
     transfer_id: UUID | None = None,
     sooner: bool = True,
 ) -> None:
-    """Give access, or give what was given another end; an earlier one if it may be `sooner`."""
+    """Give access, or give what was given another end; an earlier one if it may be `sooner`.
+
+    It ends no later than `ends_by`, however long its file is kept.
+    """
     said = {
         "bucket": bucket,
         "agent_id": grantee.agent_id,
@@ -84,10 +88,11 @@ def grant(
         "access": access,
         "granted_by": granted_by,
         "expires_at": expires_at,
+        "ends_by": ends_by,
         "transfer_id": transfer_id,
     }
     row = insert(Grant).values([{**said, "path": reached} for reached in _reach(path)])
-    names = ("granted_by", "expires_at", "transfer_id")
+    names = ("granted_by", "expires_at", "ends_by", "transfer_id")
     renewed: dict[str, ColumnElement[Any]] = {name: row.excluded[name] for name in names}
     if not sooner:
         is_later = Grant.expires_at > row.excluded.expires_at
@@ -120,7 +125,7 @@ def _ending() -> Update:
 
 
 def end_later(session: Session, transfer_id: UUID, before: datetime, ends: datetime) -> None:
-    """Have the grants that ended with a file, at `before`, end with it later.
+    """Have the grants that ended with a file, at `before`, end with it later, or as was said.
 
     Those too that a message made to last beyond it: they are for as long as the file is kept.
     """
@@ -128,7 +133,7 @@ def end_later(session: Session, transfer_id: UUID, before: datetime, ends: datet
         update(Grant)
         .where(Grant.transfer_id == transfer_id)
         .where(Grant.expires_at >= before, Grant.expires_at < ends)
-        .values(expires_at=ends)
+        .values(expires_at=func.greatest(Grant.expires_at, func.least(ends, Grant.ends_by)))
         .execution_options(synchronize_session=False)
     )
 

@@ -40,8 +40,7 @@ def share(
     place = file_behind(session, place)
     grantees = grantees_of(session, agent, place, names)
     transfer = file_of(session, place)
-    is_said = ends is not None
-    ends = _earlier(ends, transfer.expires_at if transfer else None)
+    said, ends = ends, _earlier(ends, transfer.expires_at if transfer else None)
     for grantee in grantees:
         grant(
             session,
@@ -51,8 +50,9 @@ def share(
             access=access,
             granted_by=agent.id,
             expires_at=ends,
+            ends_by=said,
             transfer_id=transfer.id if transfer else None,
-            sooner=is_said,
+            sooner=said is not None,
         )
         detail = {"grantee": grantee.name, "access": access, "ends": str(ends) if ends else None}
         _note(session, MADE, agent, place, request_id, detail)

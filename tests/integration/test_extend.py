@@ -140,6 +140,19 @@ def test_what_ends_with_it_ends_later(
     )
 
 
+def test_an_end_that_was_said_holds(
+    deployment: Deployment, owner: Requester, other: Requester, file: FileReference
+) -> None:
+    """Though the file ends before it when it is said, and whoever may write extends the file."""
+    names, eight_days = [other.agent.name], 8 * 24 * 3600
+    owner.do(transfer.share, file.document(), names, access="write", seconds=eight_days)
+    assert _grants(deployment, file) == {file.expires_at}
+    for days in (30, 60):
+        _extended(other, file, days)
+        [ends] = _grants(deployment, file)
+        assert _is_in(deployment, ends, 8)
+
+
 def test_who_may(
     deployment: Deployment, owner: Requester, other: Requester, file: FileReference
 ) -> None:

@@ -57,7 +57,7 @@ def test_a_table_that_is_busy_is_tried_again(
             holder.rollback()
 
         monkeypatch.setattr(schema.log, "warning", let_go)
-        assert "migration 0008: made" in bring_up_database(settings)
+        assert "migration 0009: made" in bring_up_database(settings)
         pid = holder.info.backend_pid
     [said] = told
     assert f"Table argosy.transfers is busy: process {pid} of postgres" in said
