@@ -6,9 +6,13 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from datetime import UTC, datetime
+from typing import Any, TypeVar, cast
 
 import psycopg
+from psycopg.abc import Buffer
+from psycopg.adapt import Loader
+from psycopg.pq import Format
 from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
@@ -45,10 +49,34 @@ def make_engine(url: str) -> Engine:
             "application_name": "argosy",
         },
     )
+    event.listen(engine, "connect", _read_times_in_utc)
     event.listen(engine, "checkin", _note_idle)
     event.listen(engine, "checkin", _forget_isolation)
     event.listen(engine, "checkout", _look_at_idle)
     return engine
+
+
+_TIMESTAMP = psycopg.adapters.types["timestamptz"].oid
+_InItsZone = cast("type[Loader]", psycopg.adapters.get_loader(_TIMESTAMP, Format.TEXT))
+
+
+class _InUtc(Loader):
+    """A moment, in UTC and not in the zone of the database.
+
+    Where that puts its clocks back, Python takes two moments of one zone for an hour less apart.
+    """
+
+    def __init__(self, oid: int, context: Any = None) -> None:
+        super().__init__(oid, context)
+        self._inner = _InItsZone(oid, context)
+
+    def load(self, data: Buffer) -> datetime:
+        moment: datetime = self._inner.load(data)
+        return moment.astimezone(UTC)
+
+
+def _read_times_in_utc(connection: psycopg.Connection, _record: object) -> None:
+    connection.adapters.register_loader(_TIMESTAMP, _InUtc)
 
 
 def _note_idle(_connection: object, record: ConnectionPoolEntry) -> None:
