@@ -44,9 +44,9 @@ class AsyncBaseClient(AsyncClosing):
         return self._client.settings
 
     async def close(self) -> None:
-        """Give back the connections to the broker, once every call has ended.
+        """Give back the connections to the broker, once every call that was begun has ended.
 
-        As with `Client`, a call after it makes new ones.
+        As with `Client`, a call after it makes new ones; none may begin meanwhile.
         """
         threads, self._threads = self._threads, _new_threads()
         await asyncio.to_thread(threads.shutdown)

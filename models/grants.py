@@ -75,11 +75,10 @@ def grant(
     expires_at: datetime | None = None,
     ends_by: datetime | None = None,
     transfer_id: UUID | None = None,
-    sooner: bool = True,
 ) -> None:
-    """Give access, or give what was given another end; an earlier one if it may be `sooner`.
+    """Give access, or give what was given another end: a later one, or an earlier `ends_by`.
 
-    It ends no later than `ends_by`, however long its file is kept.
+    It ends no later than `ends_by`, the end that was said, however long its file is kept.
     """
     said = {
         "bucket": bucket,
@@ -94,9 +93,10 @@ def grant(
     row = insert(Grant).values([{**said, "path": reached} for reached in _reach(path)])
     names = ("granted_by", "expires_at", "ends_by", "transfer_id")
     renewed: dict[str, ColumnElement[Any]] = {name: row.excluded[name] for name in names}
-    if not sooner:
-        is_later = Grant.expires_at > row.excluded.expires_at
-        renewed["expires_at"] = case((is_later, Grant.expires_at), else_=row.excluded.expires_at)
+    # What a message or a longer life of the file has given is not cut to the file's end.
+    is_later = Grant.expires_at > row.excluded.expires_at
+    kept = func.least(Grant.expires_at, row.excluded.ends_by)
+    renewed["expires_at"] = case((is_later, kept), else_=row.excluded.expires_at)
     session.execute(row.on_conflict_do_update(constraint="uq_grants_once", set_=renewed))
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from argosy.errors import AccessDenied, Error, ObjectNotFound
 from argosy.naming import is_derived
-from models import Access, Agent, Derivative, State, Transfer
+from models import Access, Agent, Derivative, Making, State, Transfer
 from models.access import decide, sees
 from models.derivatives import of_file
 from models.following import derivative_at, forget, forget_all
@@ -144,7 +144,8 @@ def _enter(session: Session, task: RequestTask, doomed: Doomed) -> Sequence[str]
     )
     if doomed.transfer_id:
         _bury(session, agent_id, doomed, had)
-    removed = {one.object_name for one in doomed.derived}
+    # Of what was not finished the object may have come after it was removed.
+    removed = {one.object_name for one in doomed.derived if one.state == Making.MADE}
     return [path for path in late if path not in removed]
 
 

@@ -6,11 +6,17 @@ the fleet's internal tasks, and they must find the sender's own queue.
 
 from __future__ import annotations
 
+import json
+import struct
 from collections.abc import Iterator
 from typing import Any
 
+from amqp.exceptions import FrameSyntaxError  # type: ignore[import-untyped]
+from amqp.serialization import dumps  # type: ignore[import-untyped]
 from celery import Celery
 from celery.app.task import Context
+from celery.utils.time import maybe_iso8601
+from kombu.utils.json import loads
 
 from argosy.auth import TOKEN_HEADER
 from argosy.errors import AccessDenied, InvalidRequest
@@ -19,6 +25,7 @@ from argosy.mailbox import INBOX, MESSAGES, USER, inbox_of
 FACE = frozenset(
     {
         "transfer.upload",
+        "transfer.upload_many",
         "transfer.download",
         "transfer.share",
         "transfer.unshare",
@@ -40,6 +47,7 @@ FACE = frozenset(
         "transfer.compress",
         "transfer.process",
         "transfer.provenance",
+        "transfer.usage",
     }
 )
 """Tasks that agents may send; the other `transfer.` tasks are the fleet's own."""
@@ -88,6 +96,13 @@ TEXTS = ("queue", "exchange", "routing_key", "task_id", "reply_to")
 LONGEST_TEXT = 255
 """Bytes: what AMQP takes of each of them."""
 HIGHEST_PRIORITY = 255
+TABLED = (
+    *("headers", "root_id", "parent_id", "group_id", "group_index", "shadow", "retries"),
+    "replaced_task_nesting",
+)
+"""Options that Celery has the broker keep as headers."""
+LONGEST_WAIT = 1e9
+"""Seconds until a task expires: more is no date."""
 
 RESERVED_HEADERS = frozenset(
     {
@@ -189,8 +204,8 @@ def _check_options(options: dict[str, Any]) -> None:
         raise InvalidRequest(f"A chained task has an option {min(unknown)[:80]!r}: leave it out.")
     if not _can_be_written(options):
         raise InvalidRequest(
-            f"A chained task has a priority of 0 to {HIGHEST_PRIORITY}, and a queue and an id that "
-            f"are texts of at most {LONGEST_TEXT} bytes."
+            f"A chained task has a priority of 0 to {HIGHEST_PRIORITY}, a queue and an id that are "
+            f"texts of at most {LONGEST_TEXT} bytes, headers that AMQP can carry, and no stamps."
         )
     queue = options.get("queue") or ""
     fits = (
@@ -206,12 +221,45 @@ def _check_options(options: dict[str, Any]) -> None:
 
 
 def _can_be_written(options: dict[str, Any]) -> bool:
-    """Whether the broker's protocol has room for it: else its publishing would fail."""
+    """Whether Celery and the broker's protocol have room for it: else publishing it would fail."""
     texts, priority = (options.get(name) for name in TEXTS), options.get("priority")
     if priority is not None and not isinstance(priority, int):
         return False
+    if options.get("stamped_headers") or options.get("stamps"):
+        return False  # each stamp would be an option more
     short = all(text is None or _is_short(text) for text in texts)
-    return short and 0 <= (priority or 0) <= HIGHEST_PRIORITY
+    ranked = 0 <= (priority or 0) <= HIGHEST_PRIORITY
+    return short and ranked and _is_table(options) and _is_moment(options.get("expires"))
+
+
+def _is_table(options: dict[str, Any]) -> bool:
+    """Whether AMQP can carry them as headers."""
+    try:
+        dumps("F", ({name: _meant(options.get(name)) for name in TABLED},))
+    except (FrameSyntaxError, struct.error, ValueError):
+        return False
+    return True
+
+
+def _is_moment(expires: Any) -> bool:
+    if isinstance(expires, int | float):
+        return -LONGEST_WAIT < expires < LONGEST_WAIT
+    try:
+        maybe_iso8601(_meant(expires))
+    except (ValueError, TypeError):
+        return False
+    return True
+
+
+def _meant(value: Any) -> Any:
+    """What kombu makes of JSON when it is published: a UUID or a time may be written in it.
+
+    Raises ValueError where it is written wrong.
+    """
+    try:
+        return loads(json.dumps(value))
+    except (TypeError, AttributeError, ArithmeticError) as error:  # as their makers raise
+        raise ValueError(f"{error}") from error
 
 
 def _is_short(text: Any) -> bool:

@@ -30,7 +30,7 @@ def inherit(transfer: Transfer, lease: Lease) -> None:
     What the agent may not read, or what is not there as the books say, is left out: the
     file itself is whole. Raises LeaseLost, and what is worth another attempt.
     """
-    _leave_out_the_gone(transfer)
+    _leave_out_the_gone(transfer, lease)
     for one in fleet().transact(lambda session: _enter(session, transfer)):
         lease.check()
         try:
@@ -57,7 +57,7 @@ def _enter(session: Session, transfer: Transfer) -> list[Derivative]:
     return [one for one in found if one.object_name]
 
 
-def _leave_out_the_gone(transfer: Transfer) -> None:
+def _leave_out_the_gone(transfer: Transfer, lease: Lease) -> None:
     """What an earlier try has entered, and what is not there to be copied any more.
 
     Objects go first: who dies in between leaves the rows by which the next one finds the rest.
@@ -65,9 +65,16 @@ def _leave_out_the_gone(transfer: Transfer) -> None:
     store = fleet().store_for(transfer.agent_id)
     gone = fleet().transact(lambda session: _gone(session, transfer))
     for path in gone.values():
+        lease.check()  # whoever has the transfer by then may have copied it
         store.delete(transfer.bucket, path)
     if gone:
-        fleet().transact(lambda session: following.forget(session, list(gone)))
+        fleet().transact(lambda session: _forget(session, transfer, list(gone)))
+
+
+def _forget(session: Session, transfer: Transfer, gone: list[UUID]) -> None:
+    if not still_claimed(session, transfer):
+        raise LeaseLost
+    following.forget(session, gone)
 
 
 def _gone(session: Session, transfer: Transfer) -> dict[UUID, str]:

@@ -33,9 +33,9 @@ def share(
 ) -> None:
     """Let others read (or write) an object or a folder.
 
-    A grant on a transfer's file ends with the file, and reaches what is derived of it. Without an
-    end of its own it does not end before one that a message has made. Raises AccessDenied where
-    the agent may not share it, InvalidRequest where a name is nobody's.
+    A grant on a transfer's file ends with the file, and reaches what is derived of it. It cuts
+    short what a message has given only where an end was said that is earlier. Raises AccessDenied
+    where the agent may not share it, InvalidRequest where a name is nobody's.
     """
     place = file_behind(session, place)
     grantees = grantees_of(session, agent, place, names)
@@ -52,7 +52,6 @@ def share(
             expires_at=ends,
             ends_by=said,
             transfer_id=transfer.id if transfer else None,
-            sooner=said is not None,
         )
         detail = {"grantee": grantee.name, "access": access, "ends": str(ends) if ends else None}
         _note(session, MADE, agent, place, request_id, detail)

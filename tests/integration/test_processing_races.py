@@ -364,24 +364,39 @@ def test_what_one_size_has_stored_goes_where_the_next_finds_the_file_deleted(
     assert not deployment.objects(sender.agent)
 
 
+@pytest.mark.parametrize("looks", ["before its place is known", "before it is there"])
 def test_what_a_worker_stores_that_dies_while_its_file_is_deleted_goes_too(
-    deployment: Deployment, sender: Sender, picture: FileReference, fleet: Fleet
+    deployment: Deployment,
+    sender: Sender,
+    picture: FileReference,
+    fleet: Fleet,
+    monkeypatch: pytest.MonkeyPatch,
+    looks: str,
 ) -> None:
-    """Whoever deletes the file had looked before it was known where that would lie."""
-    request = parse(DeleteRequest, reference=picture.document())
+    """Whoever deletes the file has looked, and removed what was there, before it came."""
+    request, found = parse(DeleteRequest, reference=picture.document()), []
+    noted = Work.place
+
+    def look() -> None:
+        agent = sender.agent.id
+        found.append(fleet.transact(lambda s: delete._doomed(s, s.get_one(Agent, agent), request)))
+        delete._remove(agent, found[0])
+
+    def place(work: Work, one: Any, leaf: str) -> str:
+        if looks == "before its place is known":
+            look()
+        path = noted(work, one, leaf)
+        if looks == "before it is there":
+            look()
+        return path
 
     def is_killed(work: Work, step: Any) -> Sequence[Output]:
-        doomed = fleet.transact(
-            lambda session: delete._doomed(
-                session, session.get_one(Agent, sender.agent.id), request
-            )
-        )
         makers.thumbnail(work, step)
-        delete._remove(sender.agent.id, doomed)
-        for path in fleet.transact(lambda session: delete._enter(session, _Task(sender), doomed)):
+        for path in fleet.transact(lambda s: delete._enter(s, _Task(sender), found[0])):
             fleet.store_as_service().delete(picture.bucket, path)
         raise SystemExit
 
+    monkeypatch.setattr(Work, "place", place)
     step = thumbnailing(fleet.settings, sizes=[32])
     with pytest.raises(SystemExit):
         _make(deployment, picture, step, is_killed, sender.agent)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 from celery import Celery, Signature, chain, chord, group
@@ -16,7 +18,8 @@ from argosy.description import OWN_PREFIX
 from argosy.errors import Error, InvalidReference, InvalidRequest
 from argosy.storage.metadata import to_headers
 from models import Kind
-from tasks.envelope import check_signatures
+from tasks import transfer
+from tasks.envelope import FACE, check_signatures
 from tasks.requests import (
     CopyRequest,
     DownloadRequest,
@@ -392,6 +395,11 @@ def test_what_has_a_kind_and_no_name_is_no_signature(kind: str, name: dict[str, 
             check_signatures(carried)
 
 
+def _typed(kind: str, value: Any) -> dict[str, Any]:
+    """As kombu writes what JSON has no form for."""
+    return {"__type__": kind, "__value__": value}
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -400,6 +408,14 @@ def test_what_has_a_kind_and_no_name_is_no_signature(kind: str, name: dict[str, 
         *(("queue", value) for value in ("x" * 256, "ö" * 128, 7, {})),
         *(("reply_to", value) for value in ("x" * 256, {})),
         *(("routing_key", value) for value in ("x" * 256, {})),
+        *(("expires", value) for value in ("x", [1], {"x": 1}, 10**18, float("nan"))),
+        *((name, 2**70) for name in ("root_id", "group_id", "retries", "replaced_task_nesting")),
+        *(("headers", {"x": value}) for value in (2**70, {"y": [2**70]})),
+        ("headers", {"x": json.loads(kombu_json.dumps(UUID(int=7)))}),
+        *(("headers", {"x": _typed("uuid", value)}) for value in ({"bad": 1}, {"hex": 7}, 7)),
+        *((name, _typed("decimal", "x")) for name in ("expires", "shadow")),
+        ("headers", {"x" * 256: 1}),
+        *(("stamped_headers", ["x"]), ("stamps", {"x": 1})),
     ],
 )
 def test_an_option_that_the_broker_has_no_room_for(name: str, value: Any) -> None:
@@ -414,7 +430,14 @@ def test_an_option_that_the_broker_has_no_room_for(name: str, value: Any) -> Non
     [
         {"priority": 255, "queue": "x" * 255, "task_id": None},
         {"priority": None, "queue": None, "exchange": "", "routing_key": None, "reply_to": "r"},
+        {"expires": 60, "headers": {"x": [1, 2.5, None, {"y": "z"}]}, "retries": 0, "stamps": {}},
+        {"expires": "2030-01-01T00:00:00+00:00", "root_id": str(UUID(int=7)), "shadow": "name"},
+        {"expires": json.loads(kombu_json.dumps(datetime(2030, 1, 1, tzinfo=UTC)))},
     ],
 )
 def test_options_that_it_has_room_for(options: dict[str, Any]) -> None:
     check_signatures({"link": [{"task": "mine.x", "args": [], "kwargs": {}, "options": options}]})
+
+
+def test_every_request_can_be_chained() -> None:
+    assert {f"transfer.{name}" for name in transfer.__all__} == FACE
