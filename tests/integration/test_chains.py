@@ -119,6 +119,14 @@ def test_a_longer_chain(
     assert get(result) == [[size, "after"], "that"]
 
 
+def test_many_files_follow_one(deployment: Deployment, sender: Sender, spool: Path) -> None:
+    names = [str(deployment.make_file(f"{name}.bin", 1000)) for name in ("one", "two", "three")]
+    many = transfer.upload_many.si(names[1:]).set(headers=sender.headers)
+    result = (upload(sender, names[0]) | many).delay()
+    found = [FileReference.parse(one) for one in get(result)]
+    assert [one.name for one in found] == ["two.bin", "three.bin"]
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_a_download_follows_as_the_same_agent(
     deployment: Deployment, sender: Sender, spool: Path, agents_worker: int, size: int
