@@ -21,7 +21,7 @@ from models.derivative import Derivative, Making
 from models.difference import Difference, Differing
 from models.following import forget_all
 from models.grant import Grant
-from models.grants import revoke_of
+from models.grants import REVOKED, revoke_of
 from models.pin import Pin
 from models.reconcile import DERIVATIVES, FILES, GRANTS, LEASES, PINS, Book, Page, look_again
 from models.tombstone import MISSING, told, tombstone
@@ -113,7 +113,7 @@ def revoke_grants(session: Session, page: Page, older_than: float) -> set[str]:
     """Take back the grants on files that are gone."""
     gone = _delete(session, Grant.id, page, older_than)
     for one in gone:
-        record(session, "grant.revoked", object=one.place, detail={"grant": one.key, "by": BY})
+        record(session, REVOKED, object=one.place, detail={"grant": one.key, "by": BY})
     return {one.key for one in gone}
 
 

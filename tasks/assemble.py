@@ -20,9 +20,9 @@ from models.grants import end_with_file, granted_on
 from models.ledger import stored_ledger
 from models.prefix import digest_of
 from models.tombstone import epitaph
-from models.transitions import advance, claim, recorded_error, still_claimed
+from models.transitions import advance, claim, recorded_error
 from tasks import batches, copying
-from tasks.claims import StageClaim, holding
+from tasks.claims import StageClaim, holding, require_claim
 from tasks.clean import abort_uploads
 from tasks.compressing import note_compressed
 from tasks.describe import describe_object, reference_to
@@ -111,8 +111,7 @@ def _complete(
     A downloaded file gets its name while the row is locked: not once the
     transfer was cancelled.
     """
-    if not still_claimed(session, transfer):
-        raise LeaseLost
+    require_claim(session, transfer)
     facts: dict[str, Any] = {}
     if transfer.kind == Kind.DOWNLOAD:
         _partial(transfer).publish()

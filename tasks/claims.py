@@ -19,7 +19,7 @@ from models import DIGEST, Chunk, Continuation, Derivative, Kind, Making, State,
 from models.chunk_claims import drop_chunk, release_chunk, renew_chunk
 from models.continuations import owed
 from models.derivatives import finish_derivatives, release_derivatives, renew_derivatives
-from models.transitions import clean_again, fail, last_put_back, release, renew
+from models.transitions import clean_again, fail, last_put_back, release, renew, still_claimed
 from tasks import measures
 from tasks.breaker import Away
 from tasks.fleet import fleet
@@ -241,6 +241,12 @@ class DerivativeClaim:
             raise LeaseLost  # and nothing of it is entered
         self.note(session, error)
         return True
+
+
+def require_claim(session: Session, transfer: Transfer) -> None:
+    """Raise LeaseLost where the claim on a transfer is somebody else's by now; lock its row."""
+    if not still_claimed(session, transfer):
+        raise LeaseLost
 
 
 @contextmanager

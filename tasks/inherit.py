@@ -15,11 +15,11 @@ from argosy.storage.s3 import ObjectStore
 from models import Derivative, Making, Transfer, following, provenance
 from models.access import sees
 from models.derivatives import of_file
-from models.transitions import still_claimed
+from tasks.claims import require_claim
 from tasks.clean import abort_uploads
 from tasks.enrich import enriched
 from tasks.fleet import fleet
-from tasks.lease import Lease, LeaseLost
+from tasks.lease import Lease
 
 log = structlog.get_logger(__name__)
 
@@ -49,8 +49,7 @@ def _enter(session: Session, transfer: Transfer) -> list[Derivative]:
 
     Returns what is to be copied, as it is in the books of the original.
     """
-    if not still_claimed(session, transfer):
-        raise LeaseLost
+    require_claim(session, transfer)
     found = _followers(session, transfer)
     for one in found:
         following.inherit(session, one, transfer)
@@ -72,15 +71,13 @@ def _leave_out_the_gone(transfer: Transfer, lease: Lease) -> None:
 
 
 def _forget(session: Session, transfer: Transfer, gone: list[UUID]) -> None:
-    if not still_claimed(session, transfer):
-        raise LeaseLost
+    require_claim(session, transfer)
     following.forget(session, gone)
 
 
 def _gone(session: Session, transfer: Transfer) -> dict[UUID, str]:
     """Paths by the ids of their rows. Raises LeaseLost."""
-    if not still_claimed(session, transfer):
-        raise LeaseLost
+    require_claim(session, transfer)
     there = {following.object_for(one, transfer) for one in _followers(session, transfer)}
     return {
         one.id: one.object_name

@@ -22,7 +22,7 @@ from tasks.base import RequestTask
 from tasks.envelope import (
     check_inboxes,
     check_signatures,
-    put_on,
+    put_on_once_checked,
     send_to,
     signatures_in,
     take_off,
@@ -78,9 +78,11 @@ def known(task: RequestTask, *, leeway_seconds: float | None = None) -> Sender:
     identity = identify(task.request.get(TOKEN_HEADER), leeway_seconds)
     task.request.sent_by = identity.agent_id
     task_id = _task_id(task.request.id)
-    sender = Sender(identity.agent_id, task_id, _with_envelope(task))
-    if any(True for _ in signatures_in(sender.caller)):
-        _address(task, sender)
+    with put_on_once_checked(task.request):
+        sender = Sender(identity.agent_id, task_id, carried(task.request))
+        check_signatures(sender.caller)
+        if any(True for _ in signatures_in(sender.caller)):
+            _address(task, sender)
     return sender
 
 
@@ -116,17 +118,6 @@ def identify(token: Any, leeway_seconds: float) -> Identity:
     """
     policy = RetryPolicy(attempts=10_000, deadline_seconds=KEYS_WAIT_SECONDS)
     return policy.run(lambda: fleet().verifier.verify(token, leeway_seconds=leeway_seconds))
-
-
-def _with_envelope(task: RequestTask) -> dict[str, Any]:
-    put_on(task.request)
-    try:
-        caller = carried(task.request)
-        check_signatures(caller)
-    except InvalidRequest:
-        take_off(task.request)
-        raise
-    return caller
 
 
 def _address(task: RequestTask, sender: Sender) -> None:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 from celery import Celery, Signature, chain, chord, group
+from celery.app.task import Context
 from hypothesis import given
 from hypothesis import strategies as st
 from kombu.utils import json as kombu_json
@@ -19,7 +20,7 @@ from argosy.errors import Error, InvalidReference, InvalidRequest
 from argosy.storage.metadata import to_headers
 from models import Kind
 from tasks import transfer
-from tasks.envelope import FACE, check_signatures
+from tasks.envelope import FACE, check_signatures, put_on_once_checked, take_off
 from tasks.requests import (
     CopyRequest,
     DownloadRequest,
@@ -441,3 +442,14 @@ def test_options_that_it_has_room_for(options: dict[str, Any]) -> None:
 
 def test_every_request_can_be_chained() -> None:
     assert {f"transfer.{name}" for name in transfer.__all__} == FACE
+
+
+def test_what_could_not_be_checked_is_not_sent() -> None:
+    """Also where it is not the sender's fault: Celery would publish it as the task fails."""
+    request = Context({"errbacks": [{"task": "mine.x"}], "chain": [{"task": "mine.y"}]})
+    take_off(request)
+    with pytest.raises(ZeroDivisionError), put_on_once_checked(request):
+        assert request.errbacks
+        raise ZeroDivisionError
+    assert not request.errbacks
+    assert not request.chain
